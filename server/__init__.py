@@ -1,0 +1,1 @@
+"""The system under study: a library's books, served over RabbitMQ and kept in PostgreSQL."""

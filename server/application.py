@@ -1,0 +1,82 @@
+"""The one way in, for every transport: a request becomes a reply."""
+
+from pydantic import BaseModel
+
+from server import auth
+from server.contract import Reply, Request, validate
+from server.database import Database
+from server.errors import ApiError, Unavailable, UnknownAction, UnsupportedVersion
+from server.handlers import ACTIONS, VERSIONS
+from server.handlers.action import Action
+from server.idempotency import Claim, once
+from server.steps import Observer, Step, nobody
+
+
+class Application:
+    """Authenticates, validates and applies requests. It owns nothing: the database is lent."""
+
+    def __init__(self, database: Database, observe: Observer = nobody) -> None:
+        self._database = database
+        self._observe = observe
+
+    async def execute(self, request: Request) -> Reply:
+        """The reply to the request; a refusal is a reply too.
+
+        Raises ``Unavailable`` if the request was not applied but may be later: the transport knows
+        whether to wait or to tell. Any other exception is a bug.
+        """
+        try:
+            return await self._execute(request)
+        except Unavailable:
+            raise
+        except ApiError as refusal:
+            return Reply.refusal(refusal)
+
+    async def _execute(self, request: Request) -> Reply:
+        action = _action(request)
+        async with self._database.reading() as connection:
+            principal = await auth.authenticate(connection, request.auth)
+        await self._observe(Step.AUTHENTICATED, request.id)
+        payload = validate(action.payload, request.data)
+        if action.writes is None:
+            return await self._read(action, payload)
+        claim = Claim.of(request, payload, principal.user_id, action.writes)
+        return await self._write(request, action, payload, claim)
+
+    async def _read(self, action: Action, payload: BaseModel) -> Reply:
+        async with self._database.reading() as connection:
+            data = await action.handler(connection, payload)
+        return Reply(data=data.model_dump(mode="json"))
+
+    async def _write(
+        self, request: Request, action: Action, payload: BaseModel, claim: Claim
+    ) -> Reply:
+        async def effect(transaction):  # type: ignore[no-untyped-def]
+            data = await action.handler(transaction, payload)
+            return data.model_dump(mode="json")
+
+        async def announce(step: Step) -> None:
+            await self._observe(step, request.id)
+
+        return await once(self._database, claim, effect, announce)
+
+
+def _action(request: Request) -> Action:
+    if request.version not in VERSIONS:
+        raise UnsupportedVersion(
+            f"There is no version {_short(request.version)}; there is: {', '.join(VERSIONS)}.",
+            {"versions": VERSIONS},
+        )
+    action = ACTIONS.get((request.version, request.action))
+    if action is None:
+        known = sorted(name for version, name in ACTIONS if version == request.version)
+        listed = ", ".join(known)
+        raise UnknownAction(
+            f"{request.version} has no action {_short(request.action)}; it has: {listed}.",
+            {"actions": known},
+        )
+    return action
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 50 else text[:50] + "…")

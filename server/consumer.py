@@ -1,0 +1,185 @@
+"""One delivery of a request, from the moment it is received to its acknowledgement.
+
+    receive ──► execute ──► reply ──► ack           the request has its answer
+                   │
+                   ├──► api.retry.<delay> ──► ack    it may succeed later
+                   └──► reply, api.dlq ──► ack       it cannot be worked on: people have to look
+
+The acknowledgement is always last. Whatever dies before it, the broker delivers the request again,
+and ``once()`` knows whether it was applied.
+"""
+
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+
+from server import topology
+from server.application import Application
+from server.contract import Reply, Request
+from server.delivery import ATTEMPT, FAILURES, JSON, Delivery, persistent
+from server.errors import ApiError, Expired, Internal, Malformed, TooLarge, Unavailable
+from server.redaction import redact
+from server.settings import Settings
+from server.steps import Observer, Step, nobody
+
+log = structlog.get_logger()
+
+LOST = (AMQPError, ChannelInvalidStateError, ConnectionError)
+"""The connection is gone, and with it the right to acknowledge: the broker delivers again."""
+
+
+class Consumer:
+    """Answers deliveries. It owns nothing: channels and application are lent.
+
+    ``replies`` is the channel that consumes. The broker works off one channel's frames in order,
+    so on it a reply needs no confirm: if it is lost, so is the ack behind it, and the redelivered
+    request is answered from the stored reply.
+
+    ``safe`` is in confirm mode. A request that is set aside has no stored reply, so the broker
+    has to confirm that it has the copy before the original is acknowledged.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        settings: Settings,
+        replies: AbstractChannel,
+        safe: AbstractChannel,
+        observe: Observer = nobody,
+    ) -> None:
+        self._application = application
+        self._settings = settings
+        self._replies = replies
+        self._safe = safe
+        self._observe = observe
+
+    async def process(self, message: AbstractIncomingMessage) -> None:
+        """Never raises: what cannot be finished here is delivered again."""
+        delivery, started = Delivery(message), time.perf_counter()
+        record = Record(delivery.message.correlation_id, delivery.attempt)
+        try:
+            await self._work(delivery, record)
+        except LOST as error:
+            record.outcome = f"delivered again: {type(error).__name__}"
+            await self._start_over(error)
+        except Exception:
+            log.exception("a bug after the work was done", id=record.id)
+            record.outcome = "delivered again: a bug"
+            await message.reject(requeue=True)
+        record.ms = round((time.perf_counter() - started) * 1000, 1)
+        log.info("request", **vars(record))
+
+    async def _work(self, delivery: Delivery, record: "Record") -> None:
+        reply: Reply | None
+        try:
+            reply = await self._execute(delivery, record)
+        except Malformed as error:
+            reply = await self._park(delivery, error)
+        except Unavailable as error:
+            reply = await self._again(delivery, error)
+        except Exception:
+            log.exception("a bug", id=record.id, action=record.action)
+            reply = await self._again(delivery, Internal())
+        if reply is not None:
+            await self._reply(delivery, reply, record.id)
+            await self._observe(Step.REPLIED, record.id)
+        record.outcome = "tried again later" if reply is None else reply.outcome
+        await delivery.message.ack()
+        await self._observe(Step.ACKED, record.id)
+
+    async def _execute(self, delivery: Delivery, record: "Record") -> Reply:
+        """Raises ``Malformed`` for what is no request, ``Unavailable`` for what may yet succeed."""
+        await self._observe(Step.RECEIVED, record.id)
+        delivery.require_reply_to()
+        try:
+            delivery.require_time_left()
+            request = delivery.request(self._settings.max_body)
+        except (TooLarge, Expired) as refusal:
+            return Reply.refusal(refusal)
+        record.know(request)
+        await self._observe(Step.PARSED, request.id)
+        return await self._application.execute(request)
+
+    async def _reply(self, delivery: Delivery, reply: Reply, request_id: str | None) -> None:
+        if delivery.reply_to is None:
+            return
+        message = Message(
+            reply.to_bytes(request_id),
+            content_type=JSON,
+            correlation_id=delivery.message.correlation_id or request_id,
+            message_id=uuid.uuid4().hex,
+            headers={"replayed": True} if reply.replayed else None,
+        )
+        # Not mandatory: a client that is gone needs no reply, and its reply is stored.
+        await self._replies.default_exchange.publish(message, delivery.reply_to, mandatory=False)
+
+    async def _again(self, delivery: Delivery, error: ApiError) -> Reply | None:
+        """Set the request aside for its next attempt: no reply yet. After the last one, park it."""
+        delays = self._settings.retry_delays
+        if delivery.attempt > len(delays):
+            return await self._park(delivery, error)
+        headers = {ATTEMPT: delivery.attempt + 1, FAILURES: _failures(delivery, error)}
+        waiting = topology.retry(delays[delivery.attempt - 1]).name
+        await self._set_aside(waiting, delivery, delivery.message.body, headers)
+        return None
+
+    async def _park(self, delivery: Delivery, error: ApiError) -> Reply:
+        """Put the request into the dead letter queue, without its secrets. Returns the refusal."""
+        headers = {
+            "x-reason": error.code,
+            "x-error": str(error),
+            "x-origin": topology.REQUESTS,
+            "x-parked-at": _now(),
+            FAILURES: _failures(delivery, error),
+        }
+        body = redact(delivery.message.body)
+        await self._set_aside(topology.DEAD_LETTERS, delivery, body, headers)
+        return Reply.refusal(error)
+
+    async def _set_aside(
+        self, queue: str, delivery: Delivery, body: bytes, headers: dict[str, Any]
+    ) -> None:
+        """Returns once the broker has confirmed that ``queue`` holds the copy."""
+        copy = persistent(delivery, body, uuid.uuid4().hex, headers)
+        await self._safe.default_exchange.publish(copy, queue, mandatory=True)
+
+    async def _start_over(self, error: Exception) -> None:
+        """Have every unacknowledged request delivered again, over new channels.
+
+        Mostly the connection is gone anyway. If the broker refused the copy of a request that
+        was to be set aside, a queue is missing: the worker that reconnects declares it.
+        """
+        if not self._replies.is_closed:
+            log.error("starts over", reason=f"{type(error).__name__}: {error}")
+            await self._replies.close()
+
+
+@dataclass
+class Record:
+    """One line of the log."""
+
+    id: str | None
+    attempt: int
+    action: str | None = None
+    version: str | None = None
+    outcome: str = "unknown"
+    ms: float = 0.0
+
+    def know(self, request: Request) -> None:
+        self.id, self.action, self.version = request.id, request.action, request.version
+
+
+def _failures(delivery: Delivery, error: ApiError) -> list[Any]:
+    this = {"attempt": delivery.attempt, "code": error.code, "error": str(error), "at": _now()}
+    return [*delivery.failures, this]
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

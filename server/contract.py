@@ -1,0 +1,238 @@
+"""The wire: what a request and a reply look like, and one payload model for each action.
+
+    request  {"id", "version", "action", "data", "auth", "idempotency_key"}
+    reply    {"correlation_id", "status": "ok" | "error", "data", "error"}
+
+Parsing is strict: ``"1949"`` is no year and a field nobody knows is an error, since a misspelt
+``idempotency_key`` that is silently ignored is how books get doubled.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import from_json, to_json
+
+from server.errors import ApiError, InvalidData, Malformed
+
+LARGEST_ID = 2**63 - 1
+MAX_PROBLEMS = 20
+"""Problems told of one payload: enough to mend it, too few to make a small message a large one."""
+
+
+def _storable(text: str) -> str:
+    if "\x00" in text:
+        raise ValueError("must not contain the character U+0000")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class Request(_Message):
+    """What a client publishes to ``api.requests``."""
+
+    id: Annotated[Text, Field(min_length=1, max_length=128)]
+    version: Annotated[str, Field(max_length=64)]
+    action: Annotated[str, Field(max_length=64)]
+    data: dict[str, Any] = {}
+    auth: SecretStr | None = None
+    idempotency_key: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The outcome of a request: data, or an error ``{"code", "message", "details"}``.
+
+    ``replayed`` says that this outcome was reached earlier, by a request with the same key. It
+    travels as a header, because a replayed body is byte for byte the first one but for its
+    ``correlation_id``.
+    """
+
+    data: Any = None
+    error: dict[str, Any] | None = None
+    replayed: bool = False
+
+    @property
+    def status(self) -> Literal["ok", "error"]:
+        return "ok" if self.error is None else "error"
+
+    @property
+    def outcome(self) -> str:
+        """``ok`` or the error's code: the one word for logs and counts."""
+        return "ok" if self.error is None else str(self.error["code"])
+
+    @classmethod
+    def refusal(cls, error: ApiError) -> "Reply":
+        return cls(error={"code": error.code, "message": str(error), "details": error.details})
+
+    def to_stored(self) -> str:
+        return to_json([self.data, self.error]).decode()
+
+    @classmethod
+    def from_stored(cls, stored: str) -> "Reply":
+        data, error = from_json(stored)
+        return cls(data, error, replayed=True)
+
+    def to_bytes(self, correlation_id: str | None) -> bytes:
+        return to_json(
+            {
+                "correlation_id": correlation_id,
+                "status": self.status,
+                "data": self.data,
+                "error": self.error,
+            }
+        )
+
+
+def parse(body: bytes, *, default_id: str | None = None) -> Request:
+    """Bytes to a request, or ``Malformed`` with what is wrong and where.
+
+    A body without ``id`` takes ``default_id``: AMQP's own ``correlation_id`` says the same.
+    """
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Malformed(f"The body is not JSON in UTF-8: {error}") from None
+    if not isinstance(document, dict):
+        raise Malformed(f"The body has to be a JSON object, not {_json_type(document)}.")
+    if default_id is not None:
+        document.setdefault("id", default_id)
+    try:
+        return Request.model_validate(document)
+    except ValidationError as error:
+        problems = _problems(error)
+        raise Malformed(f"The request cannot be read: {_sentence(problems)}", problems) from None
+
+
+class Nothing(_Message):
+    """``ping`` takes no data."""
+
+
+class Pong(_Message):
+    """The server is there, reads, authenticates and answers."""
+
+    pong: Literal[True] = True
+
+
+Title = Annotated[Text, Field(min_length=1, max_length=500)]
+AuthorName = Annotated[Text, Field(min_length=1, max_length=200)]
+Year = Annotated[int, Field(ge=-3000, le=2100)]
+Isbn = Annotated[Text, Field(min_length=10, max_length=20)]
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+
+
+class CreateBookV1(_Message):
+    """A new book."""
+
+    title: Title
+    author: AuthorName
+    year: Year | None = None
+    isbn: Isbn | None = None
+
+
+class BookId(_Message):
+    """Which book."""
+
+    id: Id
+
+
+class UpdateBookV1(_Message):
+    """Which book, and those fields that change. ``null`` empties ``year`` or ``isbn``."""
+
+    id: Id
+    title: Title = ""
+    author: AuthorName = ""
+    year: Year | None = None
+    isbn: Isbn | None = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True, exclude={"id"})
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.changes:
+            raise ValueError("nothing to change: give at least one field besides id")
+        return self
+
+
+class Page(_Message):
+    """One page of a list: ``limit`` items from ``cursor`` on, a page's ``next``."""
+
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: Annotated[Text, Field(max_length=1000)] | None = None
+
+
+class StoredBookV1(_Message):
+    """A book as it is answered."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    title: str
+    author: str
+    year: int | None
+    isbn: str | None
+    created_at: datetime
+
+
+class BooksV1(_Message):
+    """A page of books by id; ``next`` is the cursor of the page after, null on the last."""
+
+    books: list[StoredBookV1]
+    next: str | None
+
+
+class DeletedBook(_Message):
+    """The book that is gone."""
+
+    id: int
+    deleted: Literal[True] = True
+
+
+Payload = TypeVar("Payload", bound=BaseModel)
+
+
+def validate(model: type[Payload], data: dict[str, Any]) -> Payload:
+    """The payload of an action, or ``InvalidData`` with every field that is wrong."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        problems = _problems(error)
+        raise InvalidData(f"The data does not fit: {_sentence(problems)}", problems) from None
+
+
+def _problems(error: ValidationError) -> list[dict[str, str]]:
+    """What is wrong, field by field. Never the value: it may be a secret in the wrong place."""
+    return [
+        {
+            "field": ".".join(map(str, problem["loc"]))[:100],
+            "problem": problem["msg"].removeprefix("Value error, "),
+        }
+        for problem in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+    ]
+
+
+def _sentence(problems: list[dict[str, str]]) -> str:
+    return "; ".join(
+        f"{p['field']}: {p['problem']}" if p["field"] else p["problem"] for p in problems
+    )
+
+
+def _json_type(value: object) -> str:
+    names = {list: "an array", str: "a string", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

@@ -1,0 +1,87 @@
+"""The engine, its transactions, and PostgreSQL's errors in our words."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from server.errors import Unavailable
+from server.models import Base
+from server.settings import Settings
+
+LOCK_NOT_AVAILABLE = "55P03"
+UNIQUE_VIOLATION = "23505"
+
+_TRANSIENT_CLASSES = ("08", "40", "53", "57")
+"""SQLSTATE classes: connection, rollback (deadlock, serialization), resources, shutdown
+(https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+_SCHEMA_LOCK = 5672_0001
+"""Workers that start together create the tables one after the other."""
+
+
+def sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+class Database:
+    """PostgreSQL for one process. Whoever opens it closes it.
+
+    Every method raises ``Unavailable`` for what may pass: a lost connection, a restart, a
+    deadlock, a lock held too long. The transaction is then rolled back, or its outcome unknown
+    if the connection was lost during COMMIT; asking again with the same key settles that.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        _scheme, _, address = settings.database_url.partition("://")
+        self._engine: AsyncEngine = create_async_engine(
+            f"postgresql+asyncpg://{address}",
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            hide_parameters=True,  # parameters hold people's data, and errors are logged
+            connect_args={
+                "timeout": 5,
+                "server_settings": {
+                    "application_name": "library-server",
+                    "lock_timeout": str(round(settings.lock_timeout * 1000)),
+                    "timezone": "UTC",
+                },
+            },
+        )
+        # No BEGIN and ROLLBACK around a single SELECT: two round trips saved.
+        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        async with _in_our_words(), self._reader.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Commits at the end, rolls back on any exception. READ COMMITTED."""
+        async with _in_our_words(), self._engine.begin() as connection:
+            yield connection
+
+    async def create_tables(self) -> None:
+        async with self.transaction() as connection:
+            await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
+            await connection.run_sync(Base.metadata.create_all)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+@asynccontextmanager
+async def _in_our_words() -> AsyncIterator[None]:
+    try:
+        yield
+    except (PoolTimeout, InterfaceError, OSError) as error:
+        raise Unavailable("The database cannot be reached now; nothing was lost.") from error
+    except DBAPIError as error:
+        transient = sqlstate(error).startswith(_TRANSIENT_CLASSES)
+        if transient or error.connection_invalidated or sqlstate(error) == LOCK_NOT_AVAILABLE:
+            raise Unavailable("The database cannot do this now; nothing was lost.") from error
+        raise

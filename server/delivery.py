@@ -1,0 +1,115 @@
+"""What AMQP says of one request, beside its body: properties and our own headers."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractIncomingMessage
+
+from server.contract import Request, parse
+from server.errors import Expired, Malformed, TooLarge
+from server.topology import RESERVED_PREFIX
+
+JSON = "application/json"
+
+ATTEMPT = "x-attempt"
+"""Which attempt this is, from 1. Ours, because a broker from 4.0 on ignores a client's x-death."""
+FAILURES = "x-failures"
+"""One table for each attempt that failed: attempt, code, error, at (UTC, ISO 8601)."""
+DEADLINE = "x-deadline"
+"""Milliseconds since 1970, UTC: nobody waits for the reply any more. Set by the client."""
+
+_NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count")
+_NOT_CARRIED_OVER_PREFIXES = ("x-first-death-", "x-last-death-")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One delivery of a request. Reading it never fails; what it says may be refused."""
+
+    message: AbstractIncomingMessage
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """The sender's headers, without what the broker added, or would act on once more."""
+        return {
+            name: value
+            for name, value in self.message.headers.items()
+            if name not in _NOT_CARRIED_OVER and not name.startswith(_NOT_CARRIED_OVER_PREFIXES)
+        }
+
+    @property
+    def attempt(self) -> int:
+        given = self.message.headers.get(ATTEMPT)
+        return given if isinstance(given, int) and given > 0 else 1
+
+    @property
+    def failures(self) -> list[Any]:
+        given = self.message.headers.get(FAILURES)
+        return list(given) if isinstance(given, list) else []
+
+    @property
+    def reply_to(self) -> str | None:
+        """Where the reply goes, or None if the sender named no queue of its own.
+
+        Whoever may publish requests may publish to every queue of the default exchange, and a
+        server that replies to anywhere lends its own rights out. It never writes into its queues.
+        """
+        address = self.message.reply_to or ""
+        return None if not address or address.startswith(RESERVED_PREFIX) else address
+
+    def require_reply_to(self) -> None:
+        if self.reply_to is None:
+            raise Malformed(
+                f"reply_to names a queue of the server, {self.message.reply_to}: "
+                "name a queue of your own."
+                if self.message.reply_to
+                else "There is no reply_to: name the queue in which you wait for the reply."
+            )
+
+    def require_time_left(self) -> None:
+        deadline = self.message.headers.get(DEADLINE)
+        if isinstance(deadline, int) and time.time() * 1000 > deadline:
+            raise Expired
+
+    def request(self, max_body: int) -> Request:
+        """Raises ``Malformed`` or ``TooLarge``."""
+        size = len(self.message.body)
+        if size > max_body:
+            raise TooLarge(
+                f"The request has {size} bytes; the server accepts {max_body}.",
+                {"size": size, "limit": max_body},
+            )
+        _require_json(self.message.content_type, self.message.content_encoding)
+        return parse(self.message.body, default_id=self.message.correlation_id)
+
+
+def _require_json(content_type: str | None, encoding: str | None) -> None:
+    """Missing properties are taken for JSON in UTF-8: the brief asks for none."""
+    kind, _, parameters = (content_type or JSON).lower().partition(";")
+    charset = parameters.partition("charset=")[2].strip(" \"'") or "utf-8"
+    if kind.strip() != JSON:
+        raise Malformed(f"The content type is {content_type!r}: send {JSON}.")
+    if charset not in ("utf-8", "utf8") or (encoding or "utf-8").lower() not in ("utf-8", "utf8"):
+        raise Malformed("The body has to be UTF-8, not compressed or encoded otherwise.")
+
+
+def persistent(
+    delivery: Delivery, body: bytes, message_id: str, headers: dict[str, Any]
+) -> Message:
+    """The same request as a message of ours, to be set aside.
+
+    Its ``expiration`` stays behind: in a queue that dead-letters what expires, it would cut the
+    wait short.
+    """
+    return Message(
+        body,
+        content_type=delivery.message.content_type,
+        content_encoding=delivery.message.content_encoding,
+        correlation_id=delivery.message.correlation_id,
+        reply_to=delivery.message.reply_to,
+        message_id=message_id,
+        delivery_mode=DeliveryMode.PERSISTENT,
+        headers=delivery.headers | headers,
+    )

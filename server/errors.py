@@ -1,0 +1,125 @@
+"""Everything that can be answered instead of data: one short tree, one code each.
+
+Two questions decide what anybody does with an error:
+
+``is_definite``   is it certain that the request had no effect?
+``is_transient``  may the very same request succeed later?
+"""
+
+from typing import Any, ClassVar
+
+
+class ApiError(Exception):
+    """Base of all; ``str(error)`` is for people, ``code`` for programs.
+
+    The docstring of an error is its message, unless whoever raises it knows better.
+    """
+
+    code: ClassVar[str] = "internal"
+    is_definite: ClassVar[bool] = True
+    is_transient: ClassVar[bool] = False
+
+    def __init__(self, message: str = "", details: Any = None) -> None:
+        super().__init__(message or " ".join((self.__doc__ or "").split()))
+        self.details = details
+
+
+class Malformed(ApiError):
+    """The message is not a request: it cannot be read."""
+
+    code = "malformed"
+
+
+class UnsupportedVersion(ApiError):
+    """This version of the API does not exist."""
+
+    code = "unsupported_version"
+
+
+class UnknownAction(ApiError):
+    """This version of the API has no such action."""
+
+    code = "unknown_action"
+
+
+class InvalidData(ApiError):
+    """The data does not fit the action; ``details`` lists field by field what is wrong."""
+
+    code = "invalid_data"
+
+
+class Unauthorized(ApiError):
+    """The API key is missing or not known."""
+
+    code = "unauthorized"
+
+
+class Forbidden(ApiError):
+    """The caller is known, but may not do this."""
+
+    code = "forbidden"
+
+
+class NotFound(ApiError):
+    """There is nothing with this id."""
+
+    code = "not_found"
+
+
+class Conflict(ApiError):
+    """The request contradicts what is stored."""
+
+    code = "conflict"
+
+
+class KeyReused(ApiError):
+    """This idempotency key was used before, with another request."""
+
+    code = "key_reused"
+
+
+class InProgress(ApiError):
+    """The first request with this idempotency key is still running: ask again in a moment."""
+
+    code = "in_progress"
+    is_definite = False  # the first one may yet succeed
+    is_transient = True
+
+
+class TooLarge(ApiError):
+    """The message is larger than the server accepts."""
+
+    code = "too_large"
+
+
+class Expired(ApiError):
+    """The request's deadline had passed before anyone worked on it."""
+
+    code = "expired"
+
+
+class Unavailable(ApiError):
+    """Something the server needs is away (the database, say); the request was not applied."""
+
+    code = "unavailable"
+    is_transient = True
+
+
+class Internal(ApiError):
+    """The server has a bug; what happened is in its log under the request's id."""
+
+    code = "internal"
+    is_definite = False
+
+
+def _tree(error: type[ApiError]) -> list[type[ApiError]]:
+    return [error, *(leaf for child in error.__subclasses__() for leaf in _tree(child))]
+
+
+BY_CODE: dict[str, type[ApiError]] = {error.code: error for error in _tree(ApiError)}
+
+
+def from_wire(error: dict[str, Any]) -> ApiError:
+    """The exception for a reply's ``{"code", "message", "details"}``; codes from the future too."""
+    kind = BY_CODE.get(error["code"], ApiError)
+    return kind(error.get("message", ""), error.get("details"))

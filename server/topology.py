@@ -1,0 +1,103 @@
+"""The queues of the system. This is the only place where they are named or declared.
+
+client ──► api.requests ──► worker ──► the client's reply queue
+             ▲      │         │
+             │      │         ├──► api.retry.<delay>   waits, then back to api.requests
+             └──────┼─────────┘
+                    └──► api.dlq   terminal: only an operator leads a message out of it
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import ChannelPreconditionFailed
+
+from server.settings import Settings
+
+REQUESTS = "api.requests"
+DEAD_LETTERS = "api.dlq"
+RESERVED_PREFIX = "api."
+"""Queues of ours. No client's ``reply_to`` may lead into one of them."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A durable queue on the default exchange, where a message's routing key is a queue's name."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    async def declare(self, channel: AbstractChannel) -> None:
+        """Raises ``TopologyMismatch`` if a queue of this name was declared differently."""
+        try:
+            await channel.declare_queue(self.name, durable=True, arguments=dict(self.arguments))
+        except ChannelPreconditionFailed as error:
+            raise TopologyMismatch(self.name, str(error)) from error
+
+
+class TopologyMismatch(Exception):
+    """A queue exists with other arguments, which RabbitMQ never changes in place."""
+
+    def __init__(self, name: str, broker_says: str) -> None:
+        super().__init__(
+            f"The queue {name} exists, but was declared with other arguments ({broker_says}). "
+            f"RabbitMQ keeps the arguments that a queue was created with. Let the workers empty "
+            f"{name}, delete it (management page → Queues → {name} → Delete), and start again; "
+            f"or start the server with the settings that it was created with."
+        )
+
+
+def _safe_dead_lettering(to: str) -> dict[str, Any]:
+    """Dead-letter ``at-least-once``: the broker keeps a message until ``to`` has confirmed it.
+
+    It needs a quorum queue and ``reject-publish``; with anything else RabbitMQ silently falls
+    back to at-most-once (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
+    """
+    return {
+        "x-queue-type": "quorum",
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": to,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+
+
+def requests(settings: Settings) -> Queue:
+    return Queue(
+        REQUESTS,
+        _safe_dead_lettering(DEAD_LETTERS)
+        | {
+            "x-max-length": settings.max_queue_length,
+            "x-delivery-limit": settings.delivery_limit,
+        },
+    )
+
+
+def retry(delay: float) -> Queue:
+    """The waiting room for one delay, in seconds. Nobody consumes it: its messages expire.
+
+    One for each delay, because only the message at the head of a queue expires.
+    """
+    milliseconds = round(delay * 1000)
+    return Queue(
+        f"api.retry.{milliseconds}ms",
+        _safe_dead_lettering(REQUESTS) | {"x-message-ttl": milliseconds},
+    )
+
+
+def dead_letters() -> Queue:
+    """Classic, so that looking into it neither counts as a delivery nor changes the order."""
+    return Queue(DEAD_LETTERS)
+
+
+def topology(settings: Settings) -> list[Queue]:
+    """All queues, each after the queue it dead-letters to."""
+    delays = dict.fromkeys(settings.retry_delays)
+    return [dead_letters(), requests(settings), *(retry(delay) for delay in delays)]
+
+
+async def declare(channel: AbstractChannel, settings: Settings) -> None:
+    for queue in topology(settings):
+        await queue.declare(channel)
