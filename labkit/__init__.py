@@ -1,1 +1,35 @@
-"""x"""
+"""What a lesson needs: a lab to work in, clients to call with, tables to look at.
+
+Names are loaded when they are first used. So ``import labkit`` is quick, and ``labkit.services``
+runs with nothing but Python, before any package is installed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.blocking import BlockingAPIClient as BlockingAPIClient
+    from labkit.client import AsyncAPIClient as AsyncAPIClient
+    from labkit.client import Reply as Reply
+    from labkit.errors import ReplyTimeout as ReplyTimeout
+    from labkit.lab import Lab as Lab
+
+_HOME_OF = {
+    "AsyncAPIClient": "labkit.client",
+    "BlockingAPIClient": "labkit.blocking",
+    "Lab": "labkit.lab",
+    "Reply": "labkit.client",
+    "ReplyTimeout": "labkit.errors",
+}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'labkit' has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -22,8 +22,8 @@ from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
 from server import topology
 from server.application import Application
-from server.contract import Reply, Request
-from server.delivery import ATTEMPT, FAILURES, JSON, Delivery, persistent
+from server.contract import ATTEMPT, FAILURES, JSON, REPLAYED, Reply, Request
+from server.delivery import Delivery, persistent
 from server.errors import ApiError, Expired, Internal, Malformed, TooLarge, Unavailable
 from server.redaction import redact
 from server.settings import Settings
@@ -115,7 +115,7 @@ class Consumer:
             content_type=JSON,
             correlation_id=delivery.message.correlation_id or request_id,
             message_id=uuid.uuid4().hex,
-            headers={"replayed": True} if reply.replayed else None,
+            headers={REPLAYED: True} if reply.replayed else None,
         )
         # Not mandatory: a client that is gone needs no reply, and its reply is stored.
         await self._replies.default_exchange.publish(message, delivery.reply_to, mandatory=False)

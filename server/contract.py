@@ -24,6 +24,17 @@ from pydantic_core import from_json, to_json
 
 from server.errors import ApiError, InvalidData, Malformed
 
+JSON = "application/json"
+
+ATTEMPT = "x-attempt"
+"""Which attempt this is, from 1. Ours, because a broker from 4.0 on ignores a client's x-death."""
+FAILURES = "x-failures"
+"""One table for each attempt that failed: attempt, code, error, at (UTC, ISO 8601)."""
+DEADLINE = "x-deadline"
+"""Milliseconds since 1970, UTC: nobody waits for the reply any more. Set by the client."""
+REPLAYED = "replayed"
+"""True on a reply whose outcome was reached earlier, by a request with the same key or id."""
+
 LARGEST_ID = 2**63 - 1
 MAX_PROBLEMS = 20
 """Problems told of one payload: enough to mend it, too few to make a small message a large one."""
@@ -32,10 +43,12 @@ MAX_PROBLEMS = 20
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain the character U+0000")
+    if text.isspace():
+        raise ValueError("must not be blank")
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable)]
+STORABLE = AfterValidator(_storable)
 
 
 class _Message(BaseModel):
@@ -45,12 +58,12 @@ class _Message(BaseModel):
 class Request(_Message):
     """What a client publishes to ``api.requests``."""
 
-    id: Annotated[Text, Field(min_length=1, max_length=128)]
+    id: Annotated[str, Field(min_length=1, max_length=128), STORABLE]
     version: Annotated[str, Field(max_length=64)]
     action: Annotated[str, Field(max_length=64)]
     data: dict[str, Any] = {}
     auth: SecretStr | None = None
-    idempotency_key: Annotated[Text, Field(min_length=1, max_length=255)] | None = None
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=255), STORABLE] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,10 +141,10 @@ class Pong(_Message):
     pong: Literal[True] = True
 
 
-Title = Annotated[Text, Field(min_length=1, max_length=500)]
-AuthorName = Annotated[Text, Field(min_length=1, max_length=200)]
+Title = Annotated[str, Field(min_length=1, max_length=500), STORABLE]
+AuthorName = Annotated[str, Field(min_length=1, max_length=200), STORABLE]
 Year = Annotated[int, Field(ge=-3000, le=2100)]
-Isbn = Annotated[Text, Field(min_length=10, max_length=20)]
+Isbn = Annotated[str, Field(min_length=10, max_length=20), STORABLE]
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
@@ -174,7 +187,7 @@ class Page(_Message):
     """One page of a list: ``limit`` items from ``cursor`` on, a page's ``next``."""
 
     limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[Text, Field(max_length=1000)] | None = None
+    cursor: Annotated[str, Field(max_length=1000), STORABLE] | None = None
 
 
 class StoredBookV1(_Message):

@@ -7,18 +7,9 @@ from typing import Any
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
-from server.contract import Request, parse
+from server.contract import ATTEMPT, DEADLINE, FAILURES, JSON, Request, parse
 from server.errors import Expired, Malformed, TooLarge
 from server.topology import RESERVED_PREFIX
-
-JSON = "application/json"
-
-ATTEMPT = "x-attempt"
-"""Which attempt this is, from 1. Ours, because a broker from 4.0 on ignores a client's x-death."""
-FAILURES = "x-failures"
-"""One table for each attempt that failed: attempt, code, error, at (UTC, ISO 8601)."""
-DEADLINE = "x-deadline"
-"""Milliseconds since 1970, UTC: nobody waits for the reply any more. Set by the client."""
 
 _NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count")
 _NOT_CARRIED_OVER_PREFIXES = ("x-first-death-", "x-last-death-")

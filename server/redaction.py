@@ -5,15 +5,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-SECRET_FIELDS = frozenset({"auth", "auth_token", "password"})
+SECRET_FIELDS = ("auth_token", "auth", "password")
 REDACTED = "[redacted]"
-
-# In bytes that are no JSON, all that can be known of a secret is the name in front of it. What
-# follows goes as far as the value could: to its closing quote, or else to the end.
-_AFTER_A_NAME = re.compile(
-    rb"(?i)((?:auth|auth_token|password)[\\\"'\s]*[:=][\\\"'\s]*)"
-    rb"(?:(?<=[\"'])[^\"']*|[^\s,;}\]\"']+)"
-)
 
 
 def redact(body: bytes) -> bytes:
@@ -21,8 +14,10 @@ def redact(body: bytes) -> bytes:
     try:
         document = from_json(body)
     except ValueError:
-        return _AFTER_A_NAME.sub(rb"\g<1>" + REDACTED.encode(), body)
-    return to_json(_redacted(document))
+        document = None
+    if isinstance(document, dict | list):
+        return to_json(_redacted(document))
+    return _cut(body)
 
 
 def _redacted(value: Any) -> Any:
@@ -36,3 +31,22 @@ def _redacted(value: Any) -> Any:
     if isinstance(value, list):
         return [_redacted(inner) for inner in value]
     return value
+
+
+def _cut(body: bytes) -> bytes:
+    """Up to the first name of a secret field. Where nothing can be parsed, nobody can tell where
+    the value behind that name ends.
+    """
+    name = _SECRET_NAME.search(body)
+    return body if name is None else body[: name.end()] + b" " + REDACTED.encode()
+
+
+def _spelled(name: str) -> bytes:
+    """In UTF-16 and UTF-32 there are zeros between the letters."""
+    return rb"\x00*".join(letter.encode() for letter in name)
+
+
+# Not followed by a letter: an author is no secret.
+_SECRET_NAME = re.compile(
+    b"(?i)(?:" + b"|".join(map(_spelled, SECRET_FIELDS)) + rb")(?!\x00*[a-z])"
+)

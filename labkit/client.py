@@ -1,0 +1,220 @@
+"""The RPC client: one request out, one reply back, matched by its correlation id.
+
+A request is a message to ``api.requests`` with ``reply_to`` and ``correlation_id``; a reply is a
+message in a queue of the client's own. Notebook 02 writes the same by hand.
+"""
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic_core import from_json, to_json
+
+from labkit.errors import BrokerAway, NotConnected, QueueFull, ReplyTimeout, Unroutable
+from labkit.link import LOST, Link, Refused, Returned
+from server.contract import DEADLINE
+from server.errors import from_wire
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
+"""Seconds between attempts to reconnect."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole reply: the four fields of its body, and whether it is a replay."""
+
+    correlation_id: str
+    status: str
+    data: Any
+    error: dict[str, Any] | None
+    replayed: bool = False
+    """True if this outcome was reached earlier, by a request with the same key or id."""
+
+
+@dataclass
+class Pending:
+    """A call that waits for its reply, with what it takes to send the request again."""
+
+    id: str
+    body: bytes
+    deadline: int
+    """Milliseconds since 1970: what the server is told."""
+    reply: "asyncio.Future[Reply]" = field(default_factory=asyncio.Future)
+    sent: int = 0
+    """How often the request was published. More than once, and a refusal proves nothing."""
+
+    def fail(self, error: Exception) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(error)
+
+
+class AsyncAPIClient:
+    """Calls the Library API over RabbitMQ; any number of calls may be in flight at a time.
+
+    ``async with AsyncAPIClient(url, key) as client:`` opens and closes it. In a notebook, where a
+    block cannot span cells, it is ``await client.connect()`` and ``await client.close()``.
+
+    A lost connection is opened again, and every request that still waits is sent again with the
+    same id, by which the server knows it. A call ends in data, in a definite error, or in
+    ``ReplyTimeout``, which says that the outcome is unknown.
+    """
+
+    def __init__(self, amqp_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
+        """``timeout`` is the deadline of a call in seconds, unless the call gives its own."""
+        self._url = amqp_url
+        self._api_key = api_key
+        self._timeout = timeout
+        self._pending: dict[str, Pending] = {}
+        self._link: Link | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    async def connect(self) -> Self:
+        """Raises ``BrokerAway``. Connecting twice is harmless."""
+        if self._keeper is None:
+            try:
+                self._link = await Link.open(self._url, self._on_reply)
+            except LOST as error:
+                raise BrokerAway(self._url, error) from error
+            self._keeper = asyncio.create_task(self._keep_linked(self._link))
+        return self
+
+    async def close(self) -> None:
+        """Calls that still wait raise ``ReplyTimeout``. Closing twice is harmless."""
+        keeper, link = self._keeper, self._link
+        self._keeper = self._link = None
+        if keeper is not None:
+            keeper.cancel()
+            await asyncio.wait([keeper])
+        if link is not None:
+            await link.close()
+        for pending in self._pending.values():
+            pending.fail(ReplyTimeout("The client was closed before the reply came."))
+
+    async def __aenter__(self) -> Self:
+        return await self.connect()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def call(
+        self,
+        action: str,
+        data: dict[str, Any] | None = None,
+        *,
+        version: str = "v1",
+        idempotency_key: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  (it is also told to the server)
+    ) -> Any:
+        """The reply's data. Raises the ``ApiError`` that the reply names, or ``ReplyTimeout``."""
+        reply = await self.request(
+            action, data, version=version, idempotency_key=idempotency_key, timeout=timeout
+        )
+        if reply.error is not None:
+            raise from_wire(reply.error)
+        return reply.data
+
+    async def request(
+        self,
+        action: str,
+        data: dict[str, Any] | None = None,
+        *,
+        version: str = "v1",
+        idempotency_key: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        request_id: str | None = None,
+    ) -> Reply:
+        """The whole reply, whether it says ok or error.
+
+        Raises ``ReplyTimeout``; ``Unroutable`` or ``QueueFull`` at once if the broker does not
+        take the request; ``NotConnected``.
+        """
+        if self._keeper is None:
+            raise NotConnected
+        seconds = self._timeout if timeout is None else timeout
+        request_id = request_id or str(uuid.uuid4())
+        body = {
+            "id": request_id,
+            "version": version,
+            "action": action,
+            "data": data or {},
+            "auth": self._api_key,
+            "idempotency_key": idempotency_key,
+        }
+        deadline = round((time.time() + seconds) * 1000)
+        return await self._reply_to(Pending(request_id, to_json(body), deadline), action, seconds)
+
+    async def _reply_to(self, pending: Pending, action: str, seconds: float) -> Reply:
+        if pending.id in self._pending:
+            raise ValueError(f"A request with the id {pending.id!r} is in flight already.")
+        self._pending[pending.id] = pending  # before publishing: the reply may be very quick
+        try:
+            self._send(pending)
+            async with asyncio.timeout(seconds):
+                return await pending.reply
+        except TimeoutError:
+            raise ReplyTimeout(
+                f"No reply to {action} within {seconds:g} s. It may have been applied, or may yet "
+                "be: ask again with the same idempotency key, which doubles nothing."
+            ) from None
+        finally:
+            del self._pending[pending.id]
+
+    def _send(self, pending: Pending) -> None:
+        """Publish without waiting for the confirm: the reply is the better one."""
+        if self._link is not None:
+            task = asyncio.create_task(self._publish(self._link, pending))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+
+    async def _publish(self, link: Link, pending: Pending) -> None:
+        pending.sent += 1
+        try:
+            await link.publish(pending.body, pending.id, {DEADLINE: pending.deadline})
+        except Returned:
+            self._refuse(pending, Unroutable())
+        except Refused:
+            self._refuse(pending, QueueFull())
+        except LOST:
+            link.lost.set()  # the keeper connects anew and sends it again
+
+    def _refuse(self, pending: Pending, error: Exception) -> None:
+        # Whoever sent it before cannot know what became of that one: only the deadline ends it.
+        if pending.sent == 1:
+            pending.fail(error)
+
+    def _on_reply(self, correlation_id: str | None, body: bytes, replayed: bool) -> None:
+        """Wakes the call that waits. Late replies are dropped: their call has ended already."""
+        pending = self._pending.get(correlation_id or "")
+        if pending is None or pending.reply.done():
+            return
+        try:
+            pending.reply.set_result(Reply(**from_json(body), replayed=replayed))
+        except (ValueError, TypeError) as error:
+            pending.fail(ReplyTimeout(f"The reply cannot be read ({error}): outcome unknown."))
+
+    async def _keep_linked(self, link: Link) -> None:
+        while True:
+            await link.lost.wait()
+            self._link = None
+            await link.close()
+            link = self._link = await self._link_again()
+            for pending in list(self._pending.values()):
+                self._send(pending)
+
+    async def _link_again(self) -> Link:
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await Link.open(self._url, self._on_reply)
+            except LOST:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE)

@@ -1,0 +1,75 @@
+"""What a call can end in, beside a reply. With the server's own errors they are one tree."""
+
+from urllib.parse import urlsplit
+
+from server.errors import ApiError
+
+
+class ReplyTimeout(ApiError):
+    """No reply came in time. The request may have been applied, or may yet be.
+
+    Ask again with the same idempotency key: that settles it, and doubles nothing.
+    """
+
+    code = "timeout"
+    is_definite = False
+    is_transient = True
+
+
+class Unroutable(ApiError):
+    """The broker has no queue `api.requests`: no server was ever started here.
+
+    Start the lab with `make up`, or a worker in a notebook with `Lab.open()`.
+    """
+
+    code = "unroutable"
+    is_transient = True
+
+
+class QueueFull(ApiError):
+    """The broker refused the request, because `api.requests` is full. Nothing was applied.
+
+    Ask again when the workers have caught up.
+    """
+
+    code = "queue_full"
+    is_transient = True
+
+
+class NotConnected(ApiError):
+    """The client is not connected: `await client.connect()`, or `async with` it, before a call."""
+
+    code = "not_connected"
+
+
+class BrokerAway(ApiError):
+    """RabbitMQ cannot be reached."""
+
+    code = "broker_away"
+    is_transient = True
+
+    def __init__(self, amqp_url: str, error: BaseException) -> None:
+        address = urlsplit(amqp_url)
+        where = f"{address.hostname}:{address.port or 5672}"
+        super().__init__(
+            f"RabbitMQ cannot be reached at {where} ({type(error).__name__}: {error}). "
+            "Start the lab with `make up`; if it runs, `make doctor` tells what is wrong with it."
+        )
+
+
+class LabNotOpen(ApiError):
+    """The lab is not open: run `lab = await Lab.open(name)` first, with the `await`."""
+
+    code = "lab_not_open"
+
+
+class NoSuchTable(ApiError):
+    """The lab's database has no table of this name."""
+
+    code = "no_such_table"
+
+
+class WorkerFailed(ApiError):
+    """A worker of the lab did not start."""
+
+    code = "worker_failed"

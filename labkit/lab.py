@@ -1,0 +1,178 @@
+"""An isolated lab for one notebook: a virtual host, a database, and workers of its own."""
+
+import json
+from collections.abc import Generator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import asyncpg
+import pandas as pd
+
+from labkit import services
+from labkit.broker import Broker
+from labkit.client import AsyncAPIClient
+from labkit.errors import LabNotOpen, NoSuchTable
+from labkit.workers import Workers
+
+HOME = Path(__file__).resolve().parents[1]
+
+
+class Lab:
+    """In a notebook ``lab = await Lab.open("02")``, elsewhere ``async with Lab.open("02") as lab``.
+
+    Opening makes the lab new: what an earlier run of the same name left behind is gone. So a
+    notebook runs again from the top at any time, and no notebook disturbs another.
+
+    Raises ``services.LabNotRunning``, which says the next step, if the lab's services are down.
+    """
+
+    def __init__(self, name: str, workers: int, settings: dict[str, object]) -> None:
+        self.name = name
+        self.amqp_url = self.database_url = self.api_key = ""
+        self._worker_count = workers
+        self._settings = settings
+        self._clients: list[AsyncAPIClient] = []
+        self._broker: Broker | None = None
+        self._workers: Workers | None = None
+
+    @classmethod
+    def open(cls, name: str, *, workers: int = 1, **settings: object) -> Self:
+        """To be awaited, or entered. ``settings`` are ``server.settings.Settings`` of its workers:
+        ``Lab.open("08", workers=2, prefetch=1)``.
+        """
+        return cls(name, workers, settings)
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> Self:
+        return await self._open()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _open(self) -> Self:
+        environment = services.lab_environment()
+        self.api_key = environment["API_KEY"]
+        self.amqp_url = _with_path(environment["AMQP_URL"], self.vhost)
+        self.database_url = _with_path(environment["DATABASE_URL"], self.vhost)
+        self._broker = Broker(environment["MANAGEMENT_URL"])
+        self._workers = Workers(self.name, self._worker_environment(), HOME)
+        await self._workers.stop()
+        await self._broker.delete_vhost(self.vhost)
+        await self._broker.create_vhost(self.vhost)
+        await _create_database(environment["DATABASE_URL"], self.vhost)
+        await self._workers.start(self._worker_count)
+        return self
+
+    @property
+    def vhost(self) -> str:
+        """The name of the lab's virtual host, and of its database."""
+        return f"lab-{self.name}"
+
+    def _worker_environment(self) -> dict[str, str]:
+        mine = {
+            "amqp_url": self.amqp_url,
+            "database_url": self.database_url,
+            "api_key": self.api_key,
+        }
+        return {name.upper(): str(value) for name, value in (mine | self._settings).items()}
+
+    async def close(self) -> None:
+        """Ends clients and workers; rows and messages stay to be looked at. Twice is harmless."""
+        for client in self._clients:
+            await client.close()
+        self._clients.clear()
+        if self._workers is not None:
+            await self._workers.stop()
+        if self._broker is not None:
+            await self._broker.close()
+        self._workers = self._broker = None
+
+    async def client(self, **options: Any) -> AsyncAPIClient:
+        """A connected client with the lab's key; ``close()`` of the lab closes it too."""
+        self._require_open()
+        client = AsyncAPIClient(self.amqp_url, **{"api_key": self.api_key} | options)
+        self._clients.append(client)
+        return await client.connect()
+
+    async def queues(self) -> pd.DataFrame:
+        """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``."""
+        broker = self._require_open()
+        found = await broker.queues(self.vhost)
+        rows = [
+            (q["name"], q["type"], q["messages_ready"], q["messages_unacknowledged"]) for q in found
+        ]
+        table = pd.DataFrame(rows, columns=["queue", "type", "ready", "unacked"])
+        return table.set_index("queue").sort_index()
+
+    async def rows(self, table: str) -> pd.DataFrame:
+        """All rows of one of the lab's tables, in the order of its first column."""
+        self._require_open()
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            known = await _tables(connection)
+            if table not in known:
+                raise NoSuchTable(f"There is no table {table!r}; there is: {', '.join(known)}.")
+            statement = await connection.prepare(f'SELECT * FROM "{table}" ORDER BY 1')  # noqa: S608
+            columns = [column.name for column in statement.get_attributes()]
+            return pd.DataFrame(map(tuple, await statement.fetch()), columns=columns)
+        finally:
+            await connection.close()
+
+    async def reset(self) -> None:
+        """No rows, no messages, ids from 1 again; clients and workers stay connected."""
+        broker = self._require_open()
+        for queue in await broker.queues(self.vhost):
+            await broker.purge(self.vhost, queue["name"])
+        connection = await asyncpg.connect(self.database_url)
+        try:
+            tables = [table for table in await _tables(connection) if table != "users"]
+            names = ", ".join(f'"{table}"' for table in tables)
+            await connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        finally:
+            await connection.close()
+
+    def log(self) -> pd.DataFrame:
+        """What the workers logged: one row per request, in time's order."""
+        self._require_open()
+        assert self._workers is not None  # noqa: S101
+        lines = [
+            {"worker": worker.name, **json.loads(line)}
+            for worker in self._workers.processes
+            for line in worker.log.read_text().splitlines()
+            if line.startswith("{")
+        ]
+        return pd.DataFrame(lines).sort_values("time", ignore_index=True)
+
+    def _require_open(self) -> Broker:
+        if self._broker is None:
+            raise LabNotOpen
+        return self._broker
+
+
+async def _create_database(url: str, name: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+
+
+async def _tables(connection: asyncpg.Connection) -> list[str]:
+    rows = await connection.fetch(
+        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+    )
+    return [row["tablename"] for row in rows]
+
+
+def _with_path(url: str, path: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{quote(path, safe='')}"))

@@ -1,0 +1,77 @@
+"""The worker processes of one lab: ``python -m server worker``, as everywhere."""
+
+import asyncio
+import atexit
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from labkit.errors import WorkerFailed
+from labkit.services import process
+
+READY = '"event": "ready"'
+START_TIMEOUT = 20.0
+DRAIN_TIMEOUT = 15.0
+"""Seconds: a little more than a worker gives the requests that it holds."""
+
+
+class Workers:
+    """Starts and stops the workers of the lab ``name``, which are numbered from 1.
+
+    They are recorded on disk: a lab that is opened again ends those that a killed kernel left
+    behind, and so does ``make down``.
+    """
+
+    def __init__(self, name: str, environment: Mapping[str, str], home: Path) -> None:
+        self.processes: list[process.Process] = []
+        self._name = name
+        self._environment = {**os.environ, **environment, "PYTHONPATH": str(home)}
+        self._run_dir = home / ".lab" / "run"
+        self._log_dir = home / ".lab" / "log"
+        atexit.register(self._kill)
+
+    async def start(self, count: int) -> None:
+        """Returns when all of them consume. Raises ``WorkerFailed`` with the end of the log."""
+        self.processes = [self._start(number + 1) for number in range(count)]
+        await asyncio.gather(*(self._ready(worker) for worker in self.processes))
+
+    def _start(self, number: int) -> process.Process:
+        name = f"lab-{self._name}-worker-{number}"
+        self._log_dir.mkdir(parents=True, exist_ok=True)
+        log = self._log_dir / f"{name}.log"
+        log.write_bytes(b"")
+        return process.start(
+            name,
+            [sys.executable, "-m", "server", "worker"],
+            run_dir=self._run_dir,
+            log=log,
+            env=self._environment,
+        )
+
+    async def _ready(self, worker: process.Process) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        while READY not in worker.log.read_text():
+            if not worker.alive():
+                raise WorkerFailed(f"{worker.name} ended at its start:\n{worker.log_tail()}")
+            if time.monotonic() > deadline:
+                raise WorkerFailed(f"{worker.name} is not ready yet:\n{worker.log_tail()}")
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Have them drain and end, those of an earlier run too."""
+        left = [process.find(path.stem, self._run_dir) for path in self._records()]
+        alive = [worker for worker in left if worker is not None]
+        stops = (asyncio.to_thread(w.stop, signal.SIGTERM, DRAIN_TIMEOUT) for w in alive)
+        await asyncio.gather(*stops)
+        self.processes = []
+
+    def _records(self) -> list[Path]:
+        return sorted(self._run_dir.glob(f"lab-{self._name}-worker-*.json"))
+
+    def _kill(self) -> None:
+        """The kernel ends: nobody is there any more to wait for a drain."""
+        for worker in self.processes:
+            worker.stop(signal.SIGKILL, 1.0)

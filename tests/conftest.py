@@ -1,0 +1,98 @@
+"""Real services, private to the run; a virtual host and a database private to each test.
+
+The broker and PostgreSQL are started once, in the process that controls the run. xdist's workers
+and nbval's kernels inherit where they are through the environment.
+"""
+
+import itertools
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from labkit.broker import Broker
+from labkit.services import private_services
+from server import auth
+from server.application import Application
+from server.database import Database
+from server.settings import Settings
+from tests.support import at
+
+_services = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
+    stack = config.stash[_services] = ExitStack()
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-")))
+    os.environ.update(stack.enter_context(private_services(home, durable=False)))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _services in config.stash:
+        config.stash[_services].close()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def place() -> str:
+    """A name for what this test has to itself."""
+    return f"test-{os.getpid()}-{next(_numbers)}"
+
+
+@pytest.fixture
+async def vhost(place: str) -> AsyncIterator[str]:
+    """The URL of an empty virtual host."""
+    async with Broker(os.environ["MANAGEMENT_URL"]) as broker:
+        await broker.create_vhost(place)
+        yield at(os.environ["AMQP_URL"], place)
+        await broker.delete_vhost(place)
+
+
+@pytest.fixture
+async def empty_database(place: str) -> AsyncIterator[str]:
+    """The URL of a database without tables."""
+    admin = await asyncpg.connect(os.environ["DATABASE_URL"])
+    try:
+        await admin.execute(f'CREATE DATABASE "{place}"')
+        yield at(os.environ["DATABASE_URL"], place)
+        await admin.execute(f'DROP DATABASE "{place}" WITH (FORCE)')
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+def settings(vhost: str, empty_database: str) -> Settings:
+    """A server of this test's own; retries that a test can wait for."""
+    return Settings(
+        amqp_url=vhost,
+        database_url=empty_database,
+        api_key="a key for the tests",
+        retry_delays=(0.05, 0.1),
+        lock_timeout=1.0,
+    )
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """Tables, and one user: ``auth.DEVELOPMENT_USER`` with the settings' key."""
+    database = Database(settings)
+    try:
+        await database.create_tables()
+        async with database.transaction() as transaction:
+            await auth.store_key(transaction, auth.DEVELOPMENT_USER, settings.api_key)
+        yield database
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+def application(database: Database) -> Application:
+    return Application(database)

@@ -1,0 +1,175 @@
+"""What several tests need: waiting to a deadline, a worker in this process or one of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+
+from server.amqp import Worker
+from server.application import Application
+from server.settings import Settings
+from server.steps import Observer, nobody
+from server.topology import DEAD_LETTERS, REQUESTS
+
+HOME = Path(__file__).resolve().parents[1]
+BOOK = {"title": "1984", "author": "George Orwell", "year": 1949, "isbn": "978-0451524935"}
+
+
+def at(url: str, path: str) -> str:
+    """The URL of another virtual host or database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
+
+
+async def eventually(condition: Callable[[], Awaitable[Any]], within: float = 10.0) -> Any:
+    """The first true result of ``condition``; fails after ``within`` seconds."""
+    deadline = time.monotonic() + within
+    while not (result := await condition()):
+        assert time.monotonic() < deadline, f"not true within {within} s"
+        await asyncio.sleep(0.02)
+    return result
+
+
+@asynccontextmanager
+async def worker_here(
+    settings: Settings, application: Application, observe: Observer = nobody
+) -> AsyncIterator[asyncio.Task[None]]:
+    """A worker in this process, ready when entered, drained when left."""
+    stop = asyncio.Event()
+    worker = asyncio.create_task(Worker(settings, application, observe).run(stop))
+    try:
+        async with wire(settings) as client:
+            await eventually(lambda: client.consumers(REQUESTS))
+        yield worker
+    finally:
+        stop.set()
+        await worker
+
+
+class WorkerProcess:
+    """``python -m server worker``, as in production."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.log: list[dict[str, Any]] = []
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        async for line in self.process.stdout:
+            self.log.append(json.loads(line))
+
+    async def ready(self) -> None:
+        async def is_ready() -> bool:
+            assert self.process.returncode is None, self.log
+            return bool(self.events("ready"))
+
+        await eventually(is_ready, within=30)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [line for line in self.log if line["event"] == name]
+
+    async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal; the exit code, once the log is read to its end."""
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        code = await asyncio.wait_for(self.process.wait(), 20)
+        await self._reading
+        return code
+
+
+@asynccontextmanager
+async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
+    given = {name.upper(): value for name, value in settings.model_dump().items()}
+    delays = ",".join(map(str, settings.retry_delays))
+    environment = {name: str(value) for name, value in given.items()} | {"RETRY_DELAYS": delays}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "server", "worker"),
+        cwd=HOME,
+        env={**os.environ, **environment},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    worker = WorkerProcess(process)
+    try:
+        await worker.ready()
+        yield worker
+    finally:
+        await worker.end(signal.SIGKILL)
+
+
+class Wire:
+    """A client that speaks plain AMQP and knows nothing of labkit: it sends whatever it is told."""
+
+    def __init__(self, channel: aio_pika.abc.AbstractChannel, key: str) -> None:
+        self._channel = channel
+        self._key = key
+        self.replies: aio_pika.abc.AbstractQueue
+
+    async def open(self) -> "Wire":
+        self.replies = await self._channel.declare_queue(exclusive=True)
+        return self
+
+    def body(self, action: str, data: dict[str, Any] | None = None, **fields: Any) -> bytes:
+        request = {
+            "id": str(uuid.uuid4()),
+            "version": "v1",
+            "action": action,
+            "data": data or {},
+            "auth": self._key,
+            "idempotency_key": None,
+        }
+        return json.dumps(request | fields).encode()
+
+    async def send(self, body: bytes, **properties: Any) -> None:
+        properties = {"correlation_id": "c-1", "reply_to": self.replies.name} | properties
+        message = aio_pika.Message(body, **properties)
+        await self._channel.default_exchange.publish(message, REQUESTS)
+
+    async def reply(
+        self, queue: str | None = None, within: float = 10.0
+    ) -> AbstractIncomingMessage:
+        """The next message of the reply queue, or of another one."""
+        source = self.replies if queue is None else await self._channel.get_queue(queue)
+        message = await eventually(lambda: source.get(no_ack=True, fail=False), within)
+        assert isinstance(message, AbstractIncomingMessage)
+        return message
+
+    async def ask(self, body: bytes, **properties: Any) -> dict[str, Any]:
+        await self.send(body, **properties)
+        answer: dict[str, Any] = json.loads((await self.reply()).body)
+        return answer
+
+    async def dead_letter(self) -> AbstractIncomingMessage:
+        return await self.reply(DEAD_LETTERS)
+
+    async def depth(self, queue: str) -> int:
+        declared = await self._channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+    async def consumers(self, queue: str) -> int:
+        try:
+            declared = await self._channel.declare_queue(queue, passive=True)
+        except aio_pika.exceptions.ChannelNotFoundEntity:
+            await self._channel.reopen()
+            return 0
+        return declared.declaration_result.consumer_count or 0
+
+
+@asynccontextmanager
+async def wire(settings: Settings) -> AsyncIterator[Wire]:
+    async with (
+        await aio_pika.connect(settings.amqp_url) as connection,
+        connection.channel() as channel,
+    ):
+        yield await Wire(channel, settings.api_key).open()
