@@ -1,0 +1,88 @@
+"""Where the lab listens, for whoever wants to talk to it: `.lab/lab.env`, or the environment."""
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from labkit.services import handshake
+from labkit.services.errors import LabNotRunning, ServiceError
+from labkit.services.files import write_atomically
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The clone."""
+LAB = ROOT / ".lab"
+DEVELOPMENT_KEY = "supersecretapikey"
+ADDRESSES = ("AMQP_URL", "DATABASE_URL")
+"""What has to be given, together, to use services that somebody else runs."""
+
+
+def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """AMQP_URL, DATABASE_URL and the rest of `lab.env`; from `environ` if both are set there.
+
+    Raises `LabNotRunning` if there is no such file or its broker does not answer, as after a reboot.
+    """
+    if given := given_services(environ):
+        return given | {"API_KEY": api_key(environ)}
+    values = read_env(LAB / "lab.env")
+    if not all(name in values for name in ADDRESSES):
+        raise LabNotRunning("The lab is not running. Start it: make up")
+    try:
+        handshake.amqp(values["AMQP_URL"])
+    except OSError as error:
+        raise LabNotRunning(
+            f"The lab is not running: its broker does not answer ({error}). Start it: make up"
+        ) from error
+    return values
+
+
+def given_services(environ: Mapping[str, str]) -> dict[str, str]:
+    """The services that the user's environment names; empty if it names none.
+
+    Raises `ServiceError` if it names only one of the two that are needed.
+    """
+    given = {name: environ[name] for name in ADDRESSES if environ.get(name)}
+    if len(given) == 1:
+        (there,) = given
+        (absent,) = set(ADDRESSES) - set(given)
+        raise ServiceError(
+            f"{there} is set in the environment, {absent} is not. Set both to use services of your "
+            f"own, or neither (unset {there}) and the lab starts them."
+        )
+    if given and environ.get("MANAGEMENT_URL"):
+        given["MANAGEMENT_URL"] = environ["MANAGEMENT_URL"]
+    return given
+
+
+def api_key(environ: Mapping[str, str] = os.environ) -> str:
+    """The key of the environment, else of `.env`, else the one for development."""
+    return environ.get("API_KEY") or dotenv().get("API_KEY") or DEVELOPMENT_KEY
+
+
+def dotenv() -> dict[str, str]:
+    """The user's own settings, from `.env` in the clone."""
+    return read_env(ROOT / ".env")
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """NAME=value lines, `export` and shell quoting allowed; empty if there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    matches = (re.match(r"\s*(?:export\s+)?(\w+)=(.*)", line) for line in text.splitlines())
+    return {match[1]: _unquote(match[2]) for match in matches if match}
+
+
+def write_env(path: Path, values: Mapping[str, str]) -> None:
+    """A file that `read_env` and every POSIX shell read alike; for its owner only."""
+    lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    write_atomically(path, "\n".join(["# Load into a shell: set -a; . .lab/lab.env", *lines, ""]))
+
+
+def _unquote(text: str) -> str:
+    try:
+        return " ".join(shlex.split(text, comments=True))
+    except ValueError:  # an unbalanced quote: then it is part of the value
+        return text.strip()

@@ -1,0 +1,25 @@
+"""What can go wrong around a service. Each message says what happened, and what to do next."""
+
+
+class ServiceError(Exception):
+    """A service, or what it needs, is not as it should be. Its text is meant for the user."""
+
+
+class NotReady(ServiceError):
+    """A service was started and does not answer; the message ends with its log's tail."""
+
+
+class PortTaken(NotReady):
+    """Another program took the port between our look and the service's bind. Try another one."""
+
+
+class MissingSoftware(ServiceError):
+    """Something has to be installed that we may not install."""
+
+
+class LabNotRunning(ServiceError):
+    """Nobody answers where the lab should be."""
+
+
+class Cancelled(Exception):  # noqa: N818 - it reports no error: the user asked for it
+    """Ctrl-C, SIGTERM, or another step's failure: this step is not finished, and need not be."""

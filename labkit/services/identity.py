@@ -1,0 +1,81 @@
+"""Who a process is, who belongs to it, and as whom to start one: /proc on Linux, else `ps`."""
+
+import functools
+import os
+import pwd
+import subprocess
+from pathlib import Path
+from typing import Any
+
+PROC = Path("/proc")
+
+
+def started(pid: int) -> str | None:
+    """A text that tells this process from every other that has, had or will have its pid.
+
+    None if there is no such process, or only its exit status is left (a zombie).
+    """
+    if not _has_proc():
+        return _ps("-o", "lstart=", "-p", str(pid)) or None
+    fields = _stat(pid)
+    if fields is None or fields[0] in "ZX":
+        return None
+    return f"{_boot()}:{fields[19]}"  # field 22 of proc(5): clock ticks since boot
+
+
+def session(sid: int) -> list[int]:
+    """The pids of all live processes whose session is `sid`."""
+    if not _has_proc():
+        rows = [line.split() for line in _ps("-axo", "pid=,pgid=,stat=").splitlines()]
+        return [int(pid) for pid, group, state in rows if int(group) == sid and state[0] != "Z"]
+    pids = [int(entry) for entry in os.listdir(PROC) if entry.isdigit()]
+    return [
+        pid
+        for pid in pids
+        if (fields := _stat(pid)) and fields[3] == str(sid) and fields[0] not in "ZX"
+    ]
+
+
+def command(pid: int) -> str:
+    """The name of the program that a pid runs; empty if there is none."""
+    if not _has_proc():
+        return _ps("-o", "comm=", "-p", str(pid))
+    try:
+        return (PROC / str(pid) / "comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def run_as(user: str | None) -> dict[str, Any]:
+    """Arguments for `subprocess` that run a program as `user`, without root's groups."""
+    if user is None:
+        return {}
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+@functools.cache
+def _has_proc() -> bool:
+    return (PROC / "self" / "stat").exists()
+
+
+@functools.cache
+def _boot() -> str:
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _stat(pid: int) -> list[str] | None:
+    """The fields from the third (state) on; the second, the name, may hold blanks and brackets."""
+    try:
+        text = (PROC / str(pid) / "stat").read_bytes().decode("ascii", "replace")
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()
+
+
+def _ps(*arguments: str) -> str:
+    done = subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False)
+    return done.stdout.strip()

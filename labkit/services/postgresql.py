@@ -1,0 +1,214 @@
+"""A private PostgreSQL: its own data, port and superuser, on the loopback interface."""
+
+import hashlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+from labkit.services import binaries, handshake, identity, ports
+from labkit.services.errors import NotReady, PortTaken, ServiceError
+from labkit.services.files import write_atomically
+from labkit.services.layout import Home
+from labkit.services.process import Process, find, start
+from labkit.services.waiting import run, until_ready
+
+NAME = "postgresql"
+USER = DATABASE = "lab"
+PORT = 5432
+START_DEADLINE = 60.0
+TRIES = 4
+
+SETTINGS = {
+    "listen_addresses": ports.LOOPBACK,
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "log_timezone": "UTC",
+    "timezone": "UTC",
+}
+FORGETFUL = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""For data that nobody wants after a crash; the lab's own is safe."""
+
+
+def up(home: Home, cancel: threading.Event) -> dict[str, str]:
+    """Start the database, or adopt the one that runs; returns DATABASE_URL.
+
+    Data survives. Raises `NotReady` with the log's tail, `MissingSoftware`, or `Cancelled`.
+    """
+    if (running := find(NAME, home.run_dir)) is not None:
+        _wait(running, home, cancel)
+        return urls(home)
+    software = binaries.need_postgresql()
+    data = _folder(home) / "data"
+    if not (data / "PG_VERSION").exists():
+        _initialise(software, data, home, cancel)
+    _check_version(software, data)
+    for attempt in range(TRIES):
+        preferred = [home.port(NAME), PORT if home.durable else None] if attempt == 0 else []
+        home.remember(f"{NAME} port", ports.choose(preferred))
+        try:
+            _wait(_start(software, data, home), home, cancel)
+            return urls(home)
+        except PortTaken:
+            continue
+        except handshake.Refused as refused:
+            if refused.code != handshake.NO_DATABASE:
+                raise ServiceError(_refusal(home, refused)) from refused
+        _create_database(software, home, cancel)
+        return urls(home)
+    raise NotReady("PostgreSQL found each port taken that it tried: see `ss -ltnp`.")
+
+
+def down(home: Home, *, graceful: bool = True) -> None:
+    """Stop it: open connections are closed, and either way nothing committed is lost.
+
+    Not graceful spares the checkpoint; the next start then recovers from the log.
+    """
+    if (process := find(NAME, home.run_dir)) is not None:
+        process.stop(signal.SIGINT if graceful else signal.SIGQUIT, deadline=30)
+
+
+def urls(home: Home) -> dict[str, str]:
+    login = f"{USER}:{home.password(NAME)}@{ports.LOOPBACK}:{home.port(NAME)}"
+    return {"DATABASE_URL": f"postgresql://{login}/{DATABASE}"}
+
+
+def other_user() -> str | None:
+    """As whom PostgreSQL runs when we are root, which it refuses to be."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _folder(home: Home) -> Path:
+    """Where its things are. If its user cannot reach them under `home`, a link leads to them."""
+    link = home.path / NAME
+    user = other_user()
+    if user is None:
+        link.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return link
+    if not link.is_symlink():
+        link.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.chown(link, user)
+        if _reaches(user, link):
+            return link
+        link.rmdir()
+    digest = hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
+    target = Path("/var/tmp") / f"lab-postgresql-{digest}"  # noqa: S108 - ours alone, see below
+    _claim(target, user)
+    link.unlink(missing_ok=True)  # a copied folder's link leads to the data of the original
+    link.symlink_to(target)
+    return target
+
+
+def _claim(target: Path, user: str) -> None:
+    """Anybody may write to /var/tmp: refuse a folder that somebody else has put there."""
+    if not os.path.lexists(target):
+        target.mkdir(mode=0o700)
+        shutil.chown(target, user)
+    status = target.lstat()
+    if target.is_symlink() or status.st_uid != pwd.getpwnam(user).pw_uid or status.st_mode & 0o077:
+        raise ServiceError(f"{target} belongs to somebody else: look at it, and remove it.")
+
+
+def _reaches(user: str, folder: Path) -> bool:
+    command = ["test", "-w", str(folder), "-a", "-x", str(folder)]
+    return subprocess.run(command, check=False, cwd="/", **identity.run_as(user)).returncode == 0
+
+
+def _initialise(
+    software: binaries.PostgreSQL, data: Path, home: Home, cancel: threading.Event
+) -> None:
+    """Make the data directory under another name first: what is interrupted is not taken for it."""
+    draft, secret, user = data.with_name("draft"), data.with_name("password"), other_user()
+    shutil.rmtree(draft, ignore_errors=True)
+    write_atomically(secret, home.password(NAME) + "\n")
+    if user is not None:
+        shutil.chown(secret, user)
+    options = ["--auth=scram-sha-256", f"--username={USER}", f"--pwfile={secret}", "--no-sync"]
+    coding = ["--encoding=UTF8", "--locale=C"]
+    try:
+        run(
+            [software.program("initdb"), "-D", draft, *options, *coding],
+            cancel=cancel,
+            env=_environment(),
+            user=user,
+            cwd=data.parent,
+        )
+        draft.rename(data)
+    finally:
+        secret.unlink(missing_ok=True)
+
+
+def _check_version(software: binaries.PostgreSQL, data: Path) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    if software.version().split(".")[0] != made_by:
+        raise ServiceError(
+            f"The data in {data} was made by PostgreSQL {made_by}; installed is "
+            f"{software.version()}.\nInstall PostgreSQL {made_by} again, or begin anew: "
+            f"rm -r '{data}'"
+        )
+
+
+def _start(software: binaries.PostgreSQL, data: Path, home: Home) -> Process:
+    _discard_stale_pid(data)
+    settings = SETTINGS | {"port": str(home.port(NAME))} | ({} if home.durable else FORGETFUL)
+    options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    return start(
+        NAME,
+        [software.program("postgres"), "-D", data, *options],
+        run_dir=home.run_dir,
+        log=home.log(NAME),
+        env=_environment(),
+        user=other_user(),
+        cwd=data,
+    )
+
+
+def _discard_stale_pid(data: Path) -> None:
+    """After a crash of the machine the pid in this file may be another program's by now.
+
+    PostgreSQL then refuses to start. Where that pid *is* a postgres, the decision is left to it.
+    """
+    pid_file = data / "postmaster.pid"
+    try:
+        pid = int(pid_file.read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        return
+    if not identity.command(pid).rpartition("/")[2].startswith("postgres"):
+        pid_file.unlink()
+
+
+def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
+    url = urls(home)["DATABASE_URL"]
+    until_ready(
+        process, lambda: handshake.postgresql(url), deadline=START_DEADLINE, cancel=cancel
+    )
+
+
+def _create_database(software: binaries.PostgreSQL, home: Home, cancel: threading.Event) -> None:
+    where = ["--host", ports.LOOPBACK, "--port", str(home.port(NAME)), "--username", USER]
+    run(
+        [software.program("createdb"), *where, "--maintenance-db=postgres", DATABASE],
+        cancel=cancel,
+        env=_environment() | {"PGPASSWORD": home.password(NAME)},
+        cwd=Path("/"),
+    )
+
+
+def _refusal(home: Home, refused: handshake.Refused) -> str:
+    return (
+        f"PostgreSQL refuses us: {refused}. Its data was made with another password than that in "
+        f"{home.memory}.\nTo begin with an empty database: make down, then "
+        f"rm -r '{(home.path / NAME).resolve()}'"
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Without the user's own PG… settings, and with messages that we can read."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
+    return inherited | {"LC_ALL": "C", "LANGUAGE": "C"}

@@ -1,0 +1,68 @@
+"""Services of one's own, for as long as a `with` block lasts."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from labkit.services import postgresql, rabbitmq
+from labkit.services.environment import ROOT, api_key
+from labkit.services.errors import Cancelled
+from labkit.services.layout import Home
+
+STARTERS: tuple[Callable[[Home, threading.Event], dict[str, str]], ...] = (
+    rabbitmq.up,
+    postgresql.up,
+)
+
+
+@contextmanager
+def private_services(home: Path, *, durable: bool = True) -> Iterator[dict[str, str]]:
+    """A RabbitMQ and a PostgreSQL under `home`; yields AMQP_URL, MANAGEMENT_URL, DATABASE_URL and
+    API_KEY.
+
+    They end with the block, and also if this process dies in any way, kill -9 included: a guard
+    outlives it. With `durable=False` they start with a free port each, end at once, and may lose
+    their data in a crash; else the data stays in `home` and the next block finds it again.
+    """
+    place = Home(home.resolve(), durable=durable)
+    place.make()
+    with _guard(place):
+        yield _start(place) | {"API_KEY": api_key()}
+
+
+def _start(home: Home) -> dict[str, str]:
+    """Both, side by side. They start in threads, which no Ctrl-C can interrupt half-way."""
+    cancel = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        futures = [pool.submit(start, home, cancel) for start in STARTERS]
+        try:
+            for future in futures:
+                future.add_done_callback(lambda done: done.exception() and cancel.set())
+            return {name: url for future in futures for name, url in future.result().items()}
+        except Cancelled:
+            failed = [future.exception() for future in futures]
+            raise next(error for error in failed if not isinstance(error, Cancelled)) from None
+        finally:
+            cancel.set()
+
+
+@contextmanager
+def _guard(home: Home) -> Iterator[None]:
+    """A process that stops the services when its standard input closes, be it by us or our end."""
+    how = "durable" if home.durable else "forgetful"
+    guard = subprocess.Popen(
+        [sys.executable, "-m", "labkit.services.guard", str(home.path), how],
+        stdin=subprocess.PIPE,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        if guard.stdin is not None:
+            guard.stdin.close()
+        guard.wait()

@@ -1,0 +1,149 @@
+"""Processes that outlive their starter, and are found again by a record of who they are.
+
+A pid alone identifies nothing: the system hands it out again. A record therefore holds the pid *and*
+the moment the process started; a process is ours only if both agree.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from labkit.services import identity
+from labkit.services.errors import ServiceError
+from labkit.services.files import read_json, tail, write_json
+
+LOG_LIMIT = 5_000_000
+"""Bytes; a longer log is set aside when its service starts anew."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """A recorded process. It leads a session of its own, so a terminal's Ctrl-C does not reach it."""
+
+    name: str
+    pid: int
+    started: str
+    log: Path
+    record: Path
+    child: "subprocess.Popen[bytes] | None" = field(default=None, compare=False, repr=False)
+    """Set where we are the parent, who alone can collect an exit status."""
+
+    def alive(self) -> bool:
+        if self.child is not None and self.child.poll() is not None:
+            return False
+        return identity.started(self.pid) == self.started
+
+    def recorded(self) -> bool:
+        """False once somebody has stopped it on purpose (`make down`)."""
+        return self.record.exists()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
+        """Signal it, wait up to `deadline` seconds, then kill it, and all that it left behind."""
+        self._signal([self.pid], number)
+        end = time.monotonic() + deadline
+        while self.alive() and time.monotonic() < end:
+            time.sleep(0.02)
+        self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to the process and its whole session; returns when they are gone."""
+        end = time.monotonic() + 5
+        while members := self._members():
+            self._signal(members, signal.SIGKILL)
+            if time.monotonic() > end:
+                raise ServiceError(f"{self.name} (pid {self.pid}) cannot be stopped: look at `ps`.")
+            self.alive()  # collects our own child's exit status
+            time.sleep(0.02)
+        self.record.unlink(missing_ok=True)
+
+    def log_tail(self, lines: int = 15) -> str:
+        return tail(self.log, lines)
+
+    def _members(self) -> list[int]:
+        """The live processes of its session. A pid cannot be reused while its session has members,
+        so these are ours unless another process is now called by our pid."""
+        if not self.alive() and identity.started(self.pid) is not None:
+            return []
+        return identity.session(self.pid)
+
+    def _signal(self, pids: Iterable[int], number: signal.Signals) -> None:
+        if self.child is not None and self.child.poll() is None:
+            pass  # not collected yet, so its pid cannot have been reused
+        elif self.pid in pids and not self.alive():
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, number)
+
+
+def start(
+    name: str,
+    argv: Sequence[str | Path],
+    *,
+    run_dir: Path,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    user: str | None = None,
+    cwd: Path | None = None,
+) -> Process:
+    """Start `argv` detached from the terminal, its output appended to `log`, and record it.
+
+    `user` needs root. Raises `ServiceError` if the program cannot be started at all.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists() and log.stat().st_size > LOG_LIMIT:
+        log.replace(log.with_suffix(".old.log"))
+    command = [str(part) for part in argv]
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+            **identity.run_as(user),
+        )
+    except OSError as error:
+        raise ServiceError(f"{name} cannot be started: {error}") from error
+    finally:
+        os.close(descriptor)
+    started = identity.started(child.pid) or ""
+    process = Process(name, child.pid, started, log, run_dir / f"{name}.json", child)
+    write_json(
+        process.record,
+        {"pid": child.pid, "started": started, "command": command, "log": str(log)},
+    )
+    return process
+
+
+def load(name: str, run_dir: Path) -> Process | None:
+    """What the record says, whether that process lives or not."""
+    record = run_dir / f"{name}.json"
+    content = read_json(record)
+    try:
+        return Process(
+            name, int(content["pid"]), str(content["started"]), Path(content["log"]), record
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def find(name: str, run_dir: Path) -> Process | None:
+    """The process of that name, if it is alive and really ours."""
+    process = load(name, run_dir)
+    return process if process is not None and process.alive() else None
+
+
+def recorded(run_dir: Path) -> list[Process]:
+    """Every process that has a record, alive or not."""
+    names = sorted(path.stem for path in run_dir.glob("*.json"))
+    return [process for name in names if (process := load(name, run_dir))]

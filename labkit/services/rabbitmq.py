@@ -1,0 +1,185 @@
+"""A private RabbitMQ node: its own data, ports, cookie and epmd, all on the loopback interface."""
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from labkit.services import binaries, handshake, ports
+from labkit.services.errors import NotReady, PortTaken, ServiceError
+from labkit.services.files import write_atomically
+from labkit.services.layout import Home
+from labkit.services.process import Process, find, start
+from labkit.services.waiting import until_ready
+
+NAME, EPMD = "rabbitmq", "epmd"
+USER = "lab"
+AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
+START_DEADLINE = 90.0
+"""Seconds. It takes 4 to 7 on two idle cores; a busy classroom server is another matter."""
+TRIES = 4
+
+CONFIGURATION = """\
+listeners.tcp.1 = 127.0.0.1:{amqp}
+management.tcp.ip = 127.0.0.1
+management.tcp.port = {management}
+default_user = {user}
+default_pass = {password}
+default_user_tags.administrator = true
+log.file = false
+log.console = true
+log.console.level = info
+# Figures in the management page are at most a second old. A node before 3.13 also waits for this
+# long when it stops: five seconds by default.
+collect_statistics_interval = 1000
+raft.wal_max_size_bytes = 64000000
+"""
+
+ERLANG_FLAGS = (
+    # The port that `rabbitmqctl` would use must not be seen from outside.
+    "-kernel inet_dist_use_interface {127,0,0,1}",
+    # Several private nodes on one machine: sleep instead of spinning, and bind to no core.
+    "+sbwt none +sbwtdcpu none +sbwtdio none +stbt u",
+)
+
+
+def up(home: Home, cancel: threading.Event) -> dict[str, str]:
+    """Start the node, or adopt the one that runs; returns AMQP_URL and MANAGEMENT_URL.
+
+    Data survives: queues, users and virtual hosts are those of the last time. Raises `NotReady` with
+    the log's tail, `MissingSoftware`, or `Cancelled`.
+    """
+    if (running := find(NAME, home.run_dir)) is not None:
+        _wait(running, home, cancel)
+        return urls(home)
+    software = binaries.need_rabbitmq()
+    for attempt in range(TRIES):
+        remembered = attempt == 0
+        _start_epmd(home, software, cancel, remembered=remembered)
+        try:
+            _start(home, software, cancel, remembered=remembered)
+            return urls(home)
+        except PortTaken:
+            down(home, graceful=False)
+    raise NotReady("RabbitMQ found each port taken that it tried: see what listens with `ss -ltnp`.")
+
+
+def down(home: Home, *, graceful: bool = True) -> None:
+    """Stop node and epmd. Not graceful: at once, for a node whose data nobody wants."""
+    for name in (NAME, EPMD):  # in this order: a stopping node still talks to its epmd
+        if (process := find(name, home.run_dir)) is not None:
+            process.stop(signal.SIGTERM, deadline=30 if graceful and name == NAME else 0)
+
+
+def urls(home: Home) -> dict[str, str]:
+    """No path: every client library reads that as the virtual host `/`."""
+    login = f"{USER}:{home.password(NAME)}@{ports.LOOPBACK}"
+    return {
+        "AMQP_URL": f"amqp://{login}:{home.port('amqp')}",
+        "MANAGEMENT_URL": f"http://{login}:{home.port('management')}",
+    }
+
+
+def _start_epmd(
+    home: Home, software: binaries.RabbitMQ, cancel: threading.Event, *, remembered: bool
+) -> None:
+    """The Erlang port mapper. A node starts one by itself, which nobody then stops."""
+    if find(EPMD, home.run_dir) is not None:
+        return
+    port = ports.choose([home.port(EPMD)] if remembered else [])
+    home.remember("epmd port", port)
+    epmd = start(
+        EPMD,
+        [software.epmd, "-port", str(port), "-address", ports.LOOPBACK],
+        run_dir=home.run_dir,
+        log=home.log(EPMD),
+        env=_environment(home),
+    )
+    until_ready(epmd, lambda: handshake.epmd(port), deadline=10, cancel=cancel)
+
+
+def _start(
+    home: Home, software: binaries.RabbitMQ, cancel: threading.Event, *, remembered: bool
+) -> None:
+    folder = home.path / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    _discard_half_made(folder)
+    for name, standard in {"amqp": AMQP_PORT, "management": MANAGEMENT_PORT, "dist": None}.items():
+        preferred = [home.port(name), standard if home.durable else None] if remembered else []
+        home.remember(f"{name} port", ports.choose(preferred))
+    _write_configuration(home)
+    process = start(
+        NAME,
+        [software.server],
+        run_dir=home.run_dir,
+        log=home.log(NAME),
+        env=_environment(home),
+        cwd=folder,
+    )
+    _wait(process, home, cancel)
+    (folder / "complete").touch()
+
+
+def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
+    address = urls(home)
+    checks: list[Callable[[], str]] = [
+        lambda: handshake.amqp(address["AMQP_URL"]),
+        lambda: handshake.management(address["MANAGEMENT_URL"]),
+    ]
+    for check in checks:
+        try:
+            until_ready(process, check, deadline=START_DEADLINE, cancel=cancel)
+        except handshake.Refused as refused:
+            raise ServiceError(_refusal(home, refused)) from refused
+
+
+def _refusal(home: Home, refused: handshake.Refused) -> str:
+    return (
+        f"RabbitMQ refuses us: {refused}. Its data was made with another password than that in "
+        f"{home.memory}.\n"
+        f"To begin with an empty broker: make down, then rm -r '{home.path / NAME}'"
+    )
+
+
+def _discard_half_made(folder: Path) -> None:
+    """A first start that was killed may leave a node without its user, for ever."""
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+def _write_configuration(home: Home) -> None:
+    folder = home.path / NAME
+    text = CONFIGURATION.format(
+        amqp=home.port("amqp"),
+        management=home.port("management"),
+        user=USER,
+        password=home.password(NAME),
+    )
+    write_atomically(folder / "rabbitmq.conf", text)
+    write_atomically(folder / "enabled_plugins", "[rabbitmq_management].\n")
+
+
+def _environment(home: Home) -> dict[str, str]:
+    """Ours, and nothing that the user has set for another node."""
+    folder = home.path / NAME
+    foreign = ("RABBITMQ_", "ERL_", "NOTIFY_SOCKET")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    return inherited | {
+        "HOME": str(folder),  # holds the Erlang cookie
+        "ERL_EPMD_PORT": str(home.port(EPMD)),
+        "ERL_EPMD_ADDRESS": ports.LOOPBACK,
+        "RABBITMQ_NODENAME": "lab@localhost",
+        "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+        "RABBITMQ_LOG_BASE": str(folder),
+        "RABBITMQ_LOGS": "-",
+        "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_CONF_ENV_FILE": os.devnull,  # or it would read the system's
+        "RABBITMQ_DIST_PORT": str(home.port("dist")),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(ERLANG_FLAGS),
+        # Makes the start script replace itself by the node, so that its pid is the node's.
+        "RUNNING_UNDER_SYSTEMD": "true",
+    }
