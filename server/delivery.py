@@ -12,6 +12,7 @@ from server.errors import Expired, Malformed, TooLarge
 from server.topology import RESERVED_PREFIX
 
 _NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count")
+"""What the broker added, or would act on once more."""
 _NOT_CARRIED_OVER_PREFIXES = ("x-first-death-", "x-last-death-")
 
 
@@ -23,11 +24,16 @@ class Delivery:
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The sender's headers, without what the broker added, or would act on once more."""
+        """The sender's headers that go along when the request is set aside: the plain ones.
+
+        AMQP tables can hold values that arrive, but cannot be written again.
+        """
         return {
             name: value
             for name, value in self.message.headers.items()
-            if name not in _NOT_CARRIED_OVER and not name.startswith(_NOT_CARRIED_OVER_PREFIXES)
+            if isinstance(value, str | int)
+            and name not in _NOT_CARRIED_OVER
+            and not name.startswith(_NOT_CARRIED_OVER_PREFIXES)
         }
 
     @property
@@ -38,7 +44,7 @@ class Delivery:
     @property
     def failures(self) -> list[Any]:
         given = self.message.headers.get(FAILURES)
-        return list(given) if isinstance(given, list) else []
+        return [each for each in given if _is_flat(each)] if isinstance(given, list) else []
 
     @property
     def reply_to(self) -> str | None:
@@ -74,6 +80,10 @@ class Delivery:
             )
         _require_json(self.message.content_type, self.message.content_encoding)
         return parse(self.message.body, default_id=self.message.correlation_id)
+
+
+def _is_flat(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(v, str | int) for v in value.values())
 
 
 def _require_json(content_type: str | None, encoding: str | None) -> None:

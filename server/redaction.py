@@ -15,9 +15,10 @@ def redact(body: bytes) -> bytes:
         document = from_json(body)
     except ValueError:
         document = None
-    if isinstance(document, dict | list):
-        return to_json(_redacted(document))
-    return _cut(body)
+    if not isinstance(document, dict | list):
+        return _cut(body)
+    redacted = _redacted(document)
+    return body if redacted == document else to_json(redacted)
 
 
 def _redacted(value: Any) -> Any:

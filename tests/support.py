@@ -120,7 +120,7 @@ class Wire:
         self.replies = await self._channel.declare_queue(exclusive=True)
         return self
 
-    def body(self, action: str, data: dict[str, Any] | None = None, **fields: Any) -> bytes:
+    def body(self, action: str, data: dict[str, Any] | None = None, /, **fields: Any) -> bytes:
         request = {
             "id": str(uuid.uuid4()),
             "version": "v1",

@@ -55,7 +55,7 @@ def test_the_correlation_id_stands_in_for_a_missing_id() -> None:
     ],
 )
 def test_what_is_no_request_is_refused_with_a_hint(body: bytes, hint: str) -> None:
-    with pytest.raises(Malformed, match=".") as refusal:
+    with pytest.raises(Malformed) as refusal:
         parse(body)
     assert hint in str(refusal.value)
     assert len(str(refusal.value)) < 1000

@@ -1,0 +1,60 @@
+"""What is transient is tried again, a bounded number of times, and then parked."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from server.application import Application
+from server.contract import Reply, Request
+from server.errors import Unavailable
+from server.settings import Settings
+from server.topology import DEAD_LETTERS
+from tests.support import BOOK, wire, worker_here
+
+
+class Failing(Application):
+    """Raises ``error`` for the first ``times`` attempts of each request."""
+
+    def __init__(self, application: Application, error: Exception, times: int) -> None:
+        self._application = application
+        self._error = error
+        self._times = times
+        self.attempts: Counter[str] = Counter()
+
+    async def execute(self, request: Request) -> Reply:
+        self.attempts[request.id] += 1
+        if self.attempts[request.id] <= self._times:
+            raise self._error
+        return await self._application.execute(request)
+
+
+@pytest.mark.parametrize("error", [Unavailable(), ZeroDivisionError("a bug")])
+async def test_a_request_that_fails_and_then_succeeds_is_answered_once(
+    settings: Settings, application: Application, error: Exception
+) -> None:
+    failing = Failing(application, error, times=2)
+    async with worker_here(settings, failing), wire(settings) as client:
+        assert (await client.ask(client.body("create_book", BOOK, id="1")))["status"] == "ok"
+        assert failing.attempts["1"] == 3
+        assert await client.depth(DEAD_LETTERS) == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Unavailable(), "unavailable"), (ZeroDivisionError("a bug"), "internal")]
+)
+async def test_after_the_last_attempt_it_is_parked_with_its_history(
+    settings: Settings, application: Application, error: Exception, code: str
+) -> None:
+    failing = Failing(application, error, times=99)
+    async with worker_here(settings, failing), wire(settings) as client:
+        reply = await client.ask(client.body("create_book", BOOK, id="1"), expiration=60)
+        assert reply["error"]["code"] == code
+        parked = await client.dead_letter()
+    assert failing.attempts["1"] == settings.max_attempts == 3
+    assert parked.headers["x-reason"] == code
+    failures = parked.headers["x-failures"]
+    assert [failure["attempt"] for failure in failures] == [1, 2, 3]  # type: ignore[index,union-attr]
+    assert parked.expiration is None
+    assert json.loads(parked.body)["data"] == BOOK
+    assert settings.api_key not in parked.body.decode()

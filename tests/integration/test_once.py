@@ -1,0 +1,170 @@
+"""``once()``, with two transactions whose interleaving the test controls."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from server.contract import Reply
+from server.database import Database
+from server.errors import InProgress, KeyReused, NotFound, Unavailable
+from server.idempotency import Claim, once
+from server.models import BookV1
+from server.steps import Step
+from tests.support import eventually
+
+CLAIM = Claim(user_id=1, resource_type="book_v1", key="create-1984-v1", fingerprint="f")
+
+
+async def unobserved(step: Step) -> None:
+    pass
+
+
+async def adds_a_book(transaction: AsyncConnection) -> dict[str, Any]:
+    statement = insert(BookV1).values(title="1984", author="George Orwell").returning(BookV1.id)
+    return {"id": (await transaction.execute(statement)).scalar_one()}
+
+
+class Held:
+    """An effect that adds a book, and then waits inside its transaction until it is let go."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        self.inside = asyncio.Event()
+        self.release = asyncio.Event()
+        self._then = then
+
+    async def __call__(self, transaction: AsyncConnection) -> dict[str, Any]:
+        data = await adds_a_book(transaction)
+        self.inside.set()
+        await self.release.wait()
+        self._then()
+        return data
+
+
+def refuses() -> None:
+    raise NotFound("no such shelf")
+
+
+def breaks() -> None:
+    raise Unavailable
+
+
+async def titles(database: Database) -> list[str]:
+    async with database.reading() as connection:
+        return list((await connection.execute(select(BookV1.title))).scalars())
+
+
+async def somebody_waits_for_a_lock(database: Database) -> bool:
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+        "AND datname = current_database()"
+    )
+    async with database.reading() as connection:
+        return bool((await connection.execute(waiting)).scalar_one())
+
+
+async def two_at_a_time(
+    database: Database, first: Held, meanwhile: Callable[[], Awaitable[Any]] | None = None
+) -> tuple[Any, Any]:
+    """Start the first; once it is inside, the second; once that waits, let the first one go."""
+    one = asyncio.create_task(once(database, CLAIM, first, unobserved))
+    await first.inside.wait()
+    two = asyncio.create_task(once(database, CLAIM, adds_a_book, unobserved))
+    await eventually(lambda: somebody_waits_for_a_lock(database))
+    if meanwhile is not None:
+        await meanwhile()
+    first.release.set()
+    results = await asyncio.gather(one, two, return_exceptions=True)
+    return results[0], results[1]
+
+
+async def test_the_second_waits_and_gets_the_reply_of_the_first(database: Database) -> None:
+    first, second = await two_at_a_time(database, Held())
+    assert (first.data, first.replayed) == ({"id": 1}, False)
+    assert (second.data, second.replayed) == ({"id": 1}, True)
+    assert await titles(database) == ["1984"]
+
+
+async def test_the_second_gets_the_refusal_of_the_first_whose_effect_is_undone(
+    database: Database,
+) -> None:
+    first, second = await two_at_a_time(database, Held(then=refuses))
+    assert first.outcome == second.outcome == "not_found"
+    assert second.replayed
+    assert await titles(database) == []
+
+
+async def test_the_second_does_the_work_if_the_first_broke(database: Database) -> None:
+    first, second = await two_at_a_time(database, Held(then=breaks))
+    assert isinstance(first, Unavailable)
+    assert second == Reply(data={"id": 2})  # a sequence does not go back; the row of 1 is gone
+    assert await titles(database) == ["1984"]
+
+
+async def test_the_second_does_the_work_if_the_first_lost_its_connection(
+    database: Database,
+) -> None:
+    async def kill_the_first() -> None:
+        holders = text(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE state = 'idle in transaction' AND datname = current_database()"
+        )
+        async with database.reading() as connection:
+            assert (await connection.execute(holders)).scalar_one() == 1
+
+    first, second = await two_at_a_time(database, Held(), meanwhile=kill_the_first)
+    assert isinstance(first, Unavailable)
+    assert not second.replayed
+    assert await titles(database) == ["1984"]
+
+
+async def test_the_second_is_told_in_progress_after_the_lock_timeout(database: Database) -> None:
+    first = Held()
+    one = asyncio.create_task(once(database, CLAIM, first, unobserved))
+    await first.inside.wait()
+    with pytest.raises(InProgress):
+        await once(database, CLAIM, adds_a_book, unobserved)
+    first.release.set()
+    assert (await one).data == {"id": 1}
+    assert await titles(database) == ["1984"]
+
+
+async def test_another_request_under_the_same_key_is_refused(database: Database) -> None:
+    await once(database, CLAIM, adds_a_book, unobserved)
+    other = Claim(CLAIM.user_id, CLAIM.resource_type, CLAIM.key, fingerprint="another")
+    with pytest.raises(KeyReused, match="create-1984-v1"):
+        await once(database, other, adds_a_book, unobserved)
+    assert await titles(database) == ["1984"]
+
+
+@pytest.mark.parametrize("scope", [{"resource_type": "book_v2"}, {"key": "another"}])
+async def test_a_key_holds_within_its_scope(database: Database, scope: dict[str, str]) -> None:
+    await once(database, CLAIM, adds_a_book, unobserved)
+    fields = {"user_id": 1, "resource_type": "book_v1", "key": CLAIM.key, "fingerprint": "f"}
+    reply = await once(database, Claim(**(fields | scope)), adds_a_book, unobserved)  # type: ignore[arg-type]
+    assert not reply.replayed
+    assert len(await titles(database)) == 2
+
+
+async def test_an_unexpected_error_takes_the_claim_with_it(database: Database) -> None:
+    async def bug(transaction: AsyncConnection) -> None:
+        await adds_a_book(transaction)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await once(database, CLAIM, bug, unobserved)
+    assert not (await once(database, CLAIM, adds_a_book, unobserved)).replayed
+    assert await titles(database) == ["1984"]
+
+
+async def test_the_steps_are_announced_in_order(database: Database) -> None:
+    steps: list[Step] = []
+
+    async def note(step: Step) -> None:
+        steps.append(step)
+
+    await once(database, CLAIM, adds_a_book, note)
+    assert steps == [Step.CLAIMED, Step.APPLIED, Step.COMMITTED]
