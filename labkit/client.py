@@ -21,6 +21,9 @@ from server.errors import from_wire
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to reconnect."""
 
+LONGEST_TIMEOUT = 24 * 3600
+"""Seconds. Every call has a deadline."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -140,6 +143,8 @@ class AsyncAPIClient:
         if self._keeper is None:
             raise NotConnected
         seconds = self._timeout if timeout is None else timeout
+        if not 0 < seconds < LONGEST_TIMEOUT:
+            raise ValueError(f"timeout is {seconds}: give seconds, more than 0, at most a day.")
         request_id = request_id or str(uuid.uuid4())
         body = {
             "id": request_id,

@@ -6,7 +6,7 @@ from server import auth
 from server.contract import Reply, Request, validate
 from server.database import Database
 from server.errors import ApiError, Unavailable, UnknownAction, UnsupportedVersion
-from server.handlers import ACTIONS, VERSIONS
+from server.handlers import VERSIONS
 from server.handlers.action import Action
 from server.idempotency import Claim, once
 from server.steps import Observer, Step, nobody
@@ -62,21 +62,16 @@ class Application:
 
 
 def _action(request: Request) -> Action:
-    if request.version not in VERSIONS:
+    actions = VERSIONS.get(request.version)
+    if actions is None:
         raise UnsupportedVersion(
-            f"There is no version {_short(request.version)}; there is: {', '.join(VERSIONS)}.",
-            {"versions": VERSIONS},
+            f"There is no version {request.version!r}; there is: {', '.join(VERSIONS)}.",
+            {"versions": list(VERSIONS)},
         )
-    action = ACTIONS.get((request.version, request.action))
+    action = actions.get(request.action)
     if action is None:
-        known = sorted(name for version, name in ACTIONS if version == request.version)
-        listed = ", ".join(known)
         raise UnknownAction(
-            f"{request.version} has no action {_short(request.action)}; it has: {listed}.",
-            {"actions": known},
+            f"{request.version} has no action {request.action!r}; it has: {', '.join(actions)}.",
+            {"actions": list(actions)},
         )
     return action
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 50 else text[:50] + "…")

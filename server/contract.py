@@ -142,35 +142,18 @@ class Pong(_Message):
 
 
 Title = Annotated[str, Field(min_length=1, max_length=500), STORABLE]
-AuthorName = Annotated[str, Field(min_length=1, max_length=200), STORABLE]
+Name = Annotated[str, Field(min_length=1, max_length=200), STORABLE]
+Genre = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
+Country = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
 Year = Annotated[int, Field(ge=-3000, le=2100)]
 Isbn = Annotated[str, Field(min_length=10, max_length=20), STORABLE]
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
-class CreateBookV1(_Message):
-    """A new book."""
-
-    title: Title
-    author: AuthorName
-    year: Year | None = None
-    isbn: Isbn | None = None
-
-
-class BookId(_Message):
-    """Which book."""
+class _Update(_Message):
+    """Which one, and those fields that change. ``null`` empties a field that may be empty."""
 
     id: Id
-
-
-class UpdateBookV1(_Message):
-    """Which book, and those fields that change. ``null`` empties ``year`` or ``isbn``."""
-
-    id: Id
-    title: Title = ""
-    author: AuthorName = ""
-    year: Year | None = None
-    isbn: Isbn | None = None
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -183,17 +166,51 @@ class UpdateBookV1(_Message):
         return self
 
 
+class _Stored(_Message):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Which(_Message):
+    """Which one."""
+
+    id: Id
+
+
+class Deleted(_Message):
+    """It is gone."""
+
+    id: int
+    deleted: Literal[True] = True
+
+
 class Page(_Message):
-    """One page of a list: ``limit`` items from ``cursor`` on, a page's ``next``."""
+    """One page of a list, by id: ``limit`` items after ``cursor``, which is a page's ``next``."""
 
     limit: Annotated[int, Field(ge=1, le=100)] = 50
-    cursor: Annotated[str, Field(max_length=1000), STORABLE] | None = None
+    cursor: Annotated[str, Field(max_length=1000)] | None = None
 
 
-class StoredBookV1(_Message):
+# Version 1: the author of a book is a piece of text.
+
+
+class CreateBookV1(_Message):
+    """A new book."""
+
+    title: Title
+    author: Name
+    year: Year | None = None
+    isbn: Isbn | None = None
+
+
+class UpdateBookV1(_Update):
+    title: Title = ""
+    author: Name = ""
+    year: Year | None = None
+    isbn: Isbn | None = None
+
+
+class StoredBookV1(_Stored):
     """A book as it is answered."""
-
-    model_config = ConfigDict(from_attributes=True)
 
     id: int
     title: str
@@ -204,17 +221,92 @@ class StoredBookV1(_Message):
 
 
 class BooksV1(_Message):
-    """A page of books by id; ``next`` is the cursor of the page after, null on the last."""
+    """A page of books; ``next`` is the cursor of the page after it, null on the last."""
 
     books: list[StoredBookV1]
     next: str | None
 
 
-class DeletedBook(_Message):
-    """The book that is gone."""
+# Version 2: authors are things of their own, and books have a genre.
+
+
+class CreateAuthor(_Message):
+    """A new author."""
+
+    name: Name
+    birth_year: Year | None = None
+    country: Country | None = None
+
+
+class UpdateAuthor(_Update):
+    name: Name = ""
+    birth_year: Year | None = None
+    country: Country | None = None
+
+
+class StoredAuthor(_Stored):
+    """An author as it is answered."""
 
     id: int
-    deleted: Literal[True] = True
+    name: str
+    birth_year: int | None
+    country: str | None
+    created_at: datetime
+
+
+class Authors(_Message):
+    """A page of authors."""
+
+    authors: list[StoredAuthor]
+    next: str | None
+
+
+class CreateBookV2(_Message):
+    """A new book by an author that exists."""
+
+    title: Title
+    author_id: Id
+    genre: Genre | None = None
+    year: Year | None = None
+    isbn: Isbn | None = None
+
+
+class UpdateBookV2(_Update):
+    title: Title = ""
+    author_id: Id = 1
+    genre: Genre | None = None
+    year: Year | None = None
+    isbn: Isbn | None = None
+
+
+class FindBooks(Page):
+    """A page of those books that meet every condition given."""
+
+    genre: Genre | None = None
+    author_id: Id | None = None
+    year_from: Year | None = None
+    year_to: Year | None = None
+    title: Title | None = None
+    """Words that are all in the title, in any order."""
+
+
+class StoredBookV2(_Stored):
+    """A book as it is answered."""
+
+    id: int
+    title: str
+    author_id: int
+    genre: str | None
+    year: int | None
+    isbn: str | None
+    created_at: datetime
+
+
+class BooksV2(_Message):
+    """A page of books."""
+
+    books: list[StoredBookV2]
+    next: str | None
 
 
 Payload = TypeVar("Payload", bound=BaseModel)

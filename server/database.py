@@ -13,7 +13,7 @@ from server.models import Base
 from server.settings import Settings
 
 LOCK_NOT_AVAILABLE = "55P03"
-UNIQUE_VIOLATION = "23505"
+FOREIGN_KEY_VIOLATION = "23503"
 
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")
 """SQLSTATE classes: connection, rollback (deadlock, serialization), resources, shutdown

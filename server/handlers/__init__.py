@@ -1,12 +1,9 @@
 """One short function for each action. They know neither RabbitMQ nor HTTP."""
 
-from server.handlers import v1
+from server.handlers import v1, v2
 from server.handlers.action import Action
 
-ACTIONS: dict[tuple[str, str], Action] = {
-    (version, action.name): action
-    for version, actions in {"v1": v1.ACTIONS}.items()
-    for action in actions
+VERSIONS: dict[str, dict[str, Action]] = {
+    "v1": {action.name: action for action in v1.ACTIONS},
+    "v2": {action.name: action for action in v2.ACTIONS},
 }
-
-VERSIONS: list[str] = sorted({version for version, _ in ACTIONS})

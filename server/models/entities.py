@@ -19,6 +19,32 @@ class BookV1(Base):
     created_at: Mapped[CreatedAt]
 
 
+class Author(Base):
+    """Somebody who wrote books, from version 2 on a thing of its own."""
+
+    __tablename__ = "authors"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    name: Mapped[str]
+    birth_year: Mapped[int | None]
+    country: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+
+class BookV2(Base):
+    """A book as version 2 of the API knows it: it belongs to an author, and has a genre."""
+
+    __tablename__ = "books_v2"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    title: Mapped[str]
+    author_id: Mapped[int] = mapped_column(ForeignKey(Author.id), index=True)
+    genre: Mapped[str | None] = mapped_column(index=True)
+    year: Mapped[int | None] = mapped_column(index=True)
+    isbn: Mapped[str | None]
+    created_at: Mapped[CreatedAt]
+
+
 class User(Base):
     """Who may call. The key itself is stored nowhere, only its SHA-256."""
 

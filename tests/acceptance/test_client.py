@@ -1,0 +1,277 @@
+"""``AsyncAPIClient`` and its synchronous face, over a real broker."""
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from labkit import AsyncAPIClient, ReplyTimeout
+from labkit.broker import Broker
+from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable
+from server import topology
+from server.application import Application
+from server.errors import ApiError, InvalidData, KeyReused, NotFound, Unauthorized
+from server.settings import Settings
+from tests.support import BOOK, HOME, eventually, wire, worker_here
+
+
+@pytest.fixture
+async def client(settings: Settings, application: Application) -> AsyncIterator[AsyncAPIClient]:
+    async with (
+        worker_here(settings, application),
+        AsyncAPIClient(settings.amqp_url, settings.api_key) as client,
+    ):
+        yield client
+
+
+async def test_a_call_returns_the_data(client: AsyncAPIClient) -> None:
+    book = await client.call("create_book", BOOK, idempotency_key="create-1984-v1")
+    assert (book["id"], book["title"]) == (1, "1984")
+    assert await client.call("get_book", {"id": 1}) == book
+
+
+async def test_a_request_returns_the_whole_reply(client: AsyncAPIClient) -> None:
+    first = await client.request("create_book", BOOK, idempotency_key="k")
+    again = await client.request("create_book", BOOK, idempotency_key="k")
+    assert (first.status, first.error, first.replayed, again.replayed) == ("ok", None, False, True)
+    assert first.data == again.data
+    assert first.correlation_id != again.correlation_id
+
+
+async def test_each_error_is_an_exception_of_its_own(client: AsyncAPIClient) -> None:
+    with pytest.raises(NotFound, match="no book 7"):
+        await client.call("get_book", {"id": 7})
+    with pytest.raises(InvalidData) as refusal:
+        await client.call("create_book", {"title": 5})
+    assert {problem["field"] for problem in refusal.value.details} == {"title", "author"}
+    await client.call("create_book", BOOK, idempotency_key="k")
+    with pytest.raises(KeyReused):
+        await client.call("create_book", BOOK | {"year": 1}, idempotency_key="k")
+
+
+async def test_a_wrong_key_is_unauthorized(settings: Settings, application: Application) -> None:
+    async with (
+        worker_here(settings, application),
+        AsyncAPIClient(settings.amqp_url, "wrong") as client,
+    ):
+        with pytest.raises(Unauthorized):
+            await client.call("ping")
+
+
+async def test_thousands_of_calls_in_flight_get_each_its_own_reply(client: AsyncAPIClient) -> None:
+    ids = [f"call-{number}" for number in range(3000)]
+    replies = await asyncio.gather(
+        *(client.request("ping", request_id=id_, timeout=60) for id_ in ids)
+    )
+    assert [reply.correlation_id for reply in replies] == ids
+
+
+async def test_without_a_server_ever_started_a_call_fails_at_once(vhost: str) -> None:
+    async with AsyncAPIClient(vhost) as client:
+        started = time.monotonic()
+        with pytest.raises(Unroutable, match="make up"):
+            await client.call("ping", timeout=30)
+        assert time.monotonic() - started < 15
+
+
+async def test_a_full_queue_refuses_at_once(settings: Settings) -> None:
+    small = settings.model_copy(update={"max_queue_length": 1})
+    async with wire(settings) as bare:
+        await topology.declare(bare._channel, small)
+    async with AsyncAPIClient(settings.amqp_url) as client:
+
+        async def refused() -> bool:  # the limit is a soft one: the broker lets some more in
+            outcomes = await asyncio.gather(
+                *(client.call("ping", timeout=0.2) for _ in range(5)), return_exceptions=True
+            )
+            kinds = {type(outcome) for outcome in outcomes}
+            assert kinds <= {QueueFull, ReplyTimeout}
+            return kinds == {QueueFull}
+
+        await eventually(refused)
+
+
+async def test_a_call_without_a_worker_times_out_and_says_that_the_outcome_is_unknown(
+    settings: Settings,
+) -> None:
+    async with wire(settings) as bare:
+        await topology.declare(bare._channel, settings)
+    async with AsyncAPIClient(settings.amqp_url) as client:
+        with pytest.raises(ReplyTimeout, match="same idempotency key") as timeout:
+            await client.call("ping", timeout=0.1)
+    assert not timeout.value.is_definite
+
+
+async def test_a_late_reply_is_dropped_and_the_next_call_gets_its_own(
+    settings: Settings, application: Application
+) -> None:
+    async with wire(settings) as bare:
+        await topology.declare(bare._channel, settings)
+    async with AsyncAPIClient(settings.amqp_url, settings.api_key) as client:
+        with pytest.raises(ReplyTimeout):
+            await client.call("create_book", BOOK, timeout=0.05)
+        async with worker_here(settings, application):
+            assert await client.call("ping") == {"pong": True}
+
+
+async def test_a_call_whose_deadline_passed_in_the_queue_is_never_applied(
+    settings: Settings, application: Application
+) -> None:
+    async with wire(settings) as bare:
+        await topology.declare(bare._channel, settings)
+    async with AsyncAPIClient(settings.amqp_url, settings.api_key) as client:
+        with pytest.raises(ReplyTimeout):
+            await client.call("create_book", BOOK, timeout=0.05)
+        async with worker_here(settings, application):
+            assert (await client.call("get_books"))["books"] == []
+
+
+async def test_nothing_is_left_of_ten_thousand_calls_with_timeouts_among_them(
+    client: AsyncAPIClient,
+) -> None:
+    async def one(number: int) -> None:
+        with suppress(ReplyTimeout):
+            await client.call("ping", timeout=0.001 if number % 10 == 0 else 60)
+
+    async def thousand(first: int) -> None:
+        await asyncio.gather(*(one(number) for number in range(first, first + 1000)))
+
+    await thousand(0)
+    await eventually(_only_the_standing_tasks)
+    tasks, objects = len(asyncio.all_tasks()), _objects()
+    for first in range(1000, 11_000, 1000):
+        await thousand(first)
+
+    async def as_before() -> bool:
+        return len(asyncio.all_tasks()) <= tasks
+
+    await eventually(as_before)
+    assert client._pending == {}
+    assert client._publishing == set()
+    assert _objects() - objects < 1000, "a tenth of an object for each call would be too much"
+
+
+async def _only_the_standing_tasks() -> bool:
+    return len(asyncio.all_tasks()) < 40
+
+
+def _objects() -> int:
+    gc.collect()
+    return len(gc.get_objects())
+
+
+async def test_a_cancelled_call_leaves_nothing_behind(client: AsyncAPIClient) -> None:
+    call = asyncio.create_task(client.call("ping"))
+    await asyncio.sleep(0)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert client._pending == {}
+    assert await client.call("ping") == {"pong": True}
+
+
+async def test_a_lost_connection_is_opened_again_and_the_request_is_applied_once(
+    client: AsyncAPIClient, settings: Settings
+) -> None:
+    async with Broker(os.environ["MANAGEMENT_URL"]) as broker:
+        calls = [asyncio.create_task(client.call("create_book", BOOK)) for _ in range(200)]
+        await asyncio.sleep(0.05)
+
+        async def closed() -> int:
+            return await broker.close_connections(settings.amqp_url.rsplit("/", 1)[1])
+
+        assert await eventually(closed) >= 2
+        books = await asyncio.gather(*calls)
+    assert sorted(book["id"] for book in books) == sorted({book["id"] for book in books})
+    stored = (await client.call("get_books", {"limit": 100}))["books"]
+    assert len(stored) == 100
+    page = await client.call("get_books", {"limit": 100, "cursor": None})
+    rest = await client.call("get_books", {"limit": 100, "cursor": page["next"]})
+    assert len(rest["books"]) == 100
+    assert rest["next"] is None
+
+
+async def test_a_call_before_connect_says_what_to_do(vhost: str) -> None:
+    with pytest.raises(NotConnected, match=r"await client\.connect"):
+        await AsyncAPIClient(vhost).call("ping")
+
+
+async def test_connecting_and_closing_twice_is_harmless(vhost: str) -> None:
+    client = AsyncAPIClient(vhost)
+    assert await client.connect() is await client.connect()
+    await client.close()
+    await client.close()
+
+
+async def test_a_closed_client_can_be_connected_again(client: AsyncAPIClient) -> None:
+    await client.close()
+    await client.connect()
+    assert await client.call("ping") == {"pong": True}
+
+
+async def test_closing_ends_the_calls_that_wait(settings: Settings) -> None:
+    async with wire(settings) as bare:
+        await topology.declare(bare._channel, settings)
+    async with AsyncAPIClient(settings.amqp_url) as client:
+        call = asyncio.create_task(client.call("ping"))
+        await asyncio.sleep(0.05)
+    with pytest.raises(ReplyTimeout, match="closed"):
+        await call
+
+
+async def test_a_broker_that_is_away_is_named_without_its_password() -> None:
+    with pytest.raises(BrokerAway, match=r"127\.0\.0\.1:1 .*make up") as away:
+        await AsyncAPIClient("amqp://lab:secret@127.0.0.1:1").connect()
+    assert "secret" not in str(away.value)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+async def test_a_timeout_that_is_none_is_refused(client: AsyncAPIClient, seconds: float) -> None:
+    with pytest.raises(ValueError, match="timeout"):
+        await client.call("ping", timeout=seconds)
+
+
+async def test_the_blocking_client_works_inside_a_running_loop_and_in_a_plain_script(
+    client: AsyncAPIClient, settings: Settings
+) -> None:
+    # nest-asyncio patches asyncio for the whole process, so it gets processes of its own.
+    calls = (
+        "client = BlockingAPIClient(*sys.argv[1:]); client.connect(); print(client.call('ping'))\n"
+        "try: client.call('get_book', {'id': 9})\n"
+        "except ApiError as error: print(error.code)\n"
+        "client.close()\n"
+    )
+    imports = (
+        "import asyncio, sys\nfrom labkit import BlockingAPIClient\n"
+        "from server.errors import ApiError\n"
+    )
+    body = "".join(f"    {line}\n" for line in calls.splitlines())
+    plain = imports + calls
+    nested = f"{imports}async def main():\n{body}asyncio.run(main())\n"
+    for script in (plain, nested):
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-W", "error", "-c", script, settings.amqp_url, settings.api_key],
+            capture_output=True,
+            text=True,
+            cwd=HOME,
+            timeout=60,
+        )
+        assert done.stdout.split("\n") == ["{'pong': True}", "not_found", ""], done.stderr
+        assert done.stderr == ""
+
+
+def test_every_error_of_the_wire_comes_back_as_itself() -> None:
+    from server.errors import BY_CODE, from_wire
+
+    for code, kind in BY_CODE.items():
+        error = from_wire({"code": code, "message": "m", "details": [1]})
+        assert (type(error), str(error), error.details) == (kind, "m", [1])
+    assert type(from_wire({"code": "from_the_future"})) is ApiError
+    assert json.dumps(sorted(BY_CODE))
