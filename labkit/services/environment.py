@@ -21,7 +21,8 @@ ADDRESSES = ("AMQP_URL", "DATABASE_URL")
 def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """AMQP_URL, DATABASE_URL and the rest of `lab.env`; from `environ` if both are set there.
 
-    Raises `LabNotRunning` if there is no such file or its broker does not answer, as after a reboot.
+    Raises `LabNotRunning` if there is no such file, or its broker does not answer: a reboot leaves
+    the file behind.
     """
     if given := given_services(environ):
         return given | {"API_KEY": api_key(environ)}

@@ -21,5 +21,5 @@ class LabNotRunning(ServiceError):
     """Nobody answers where the lab should be."""
 
 
-class Cancelled(Exception):  # noqa: N818 - it reports no error: the user asked for it
+class Cancelled(Exception):
     """Ctrl-C, SIGTERM, or another step's failure: this step is not finished, and need not be."""

@@ -1,8 +1,8 @@
 """Is it really there? The opening of each protocol, as far as "you may come in".
 
 A port that accepts connections proves little: a broker may still be booting, and somebody else's
-database may be listening. Each function raises `OSError` while nobody answers properly, and `Refused`
-if the service answers and says no.
+database may be listening. Each function raises `OSError` while nobody answers properly, and
+`Refused` if the service answers and says no.
 """
 
 import base64
@@ -17,6 +17,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from labkit.services.errors import ServiceError
 
 TIMEOUT = 5.0
 """Seconds for one try."""
@@ -61,6 +63,22 @@ def amqp(url: str) -> str:
     return version.group(1).decode() if version else "of unknown version"
 
 
+def listens(url: str) -> str:
+    """Somebody accepts connections there; returns host:port. For services that are not ours, whose
+    way of letting people in may be another."""
+    parts = urlsplit(url)
+    standard = {"amqp": 5672, "amqps": 5671}.get(parts.scheme, 5432)
+    place = (parts.hostname or "localhost", parts.port or standard)
+    try:
+        socket.create_connection(place, TIMEOUT).close()
+    except OSError as error:
+        raise ServiceError(
+            f"Nobody answers at {place[0]}:{place[1]}, which your environment names ({error}). "
+            "Start that service, or unset AMQP_URL and DATABASE_URL and the lab starts its own."
+        ) from error
+    return f"{place[0]}:{place[1]}"
+
+
 def epmd(port: int) -> None:
     """Ask an Erlang port mapper for the names it knows; it answers with its own port first."""
     with socket.create_connection(("127.0.0.1", port), TIMEOUT) as wire:
@@ -74,7 +92,7 @@ def management(url: str) -> str:
     parts = urlsplit(url)
     credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     token = base64.b64encode(credentials.encode()).decode()
-    request = urllib.request.Request(  # noqa: S310 - always http, on the loopback interface
+    request = urllib.request.Request(
         f"http://{parts.hostname}:{parts.port}/api/whoami",
         headers={"Authorization": f"Basic {token}"},
     )

@@ -185,9 +185,7 @@ def _discard_stale_pid(data: Path) -> None:
 
 def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
     url = urls(home)["DATABASE_URL"]
-    until_ready(
-        process, lambda: handshake.postgresql(url), deadline=START_DEADLINE, cancel=cancel
-    )
+    until_ready(process, lambda: handshake.postgresql(url), deadline=START_DEADLINE, cancel=cancel)
 
 
 def _create_database(software: binaries.PostgreSQL, home: Home, cancel: threading.Event) -> None:

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,14 +40,12 @@ def _start(home: Home) -> dict[str, str]:
     with ThreadPoolExecutor() as pool:
         futures = [pool.submit(start, home, cancel) for start in STARTERS]
         try:
-            for future in futures:
-                future.add_done_callback(lambda done: done.exception() and cancel.set())
-            return {name: url for future in futures for name, url in future.result().items()}
-        except Cancelled:
-            failed = [future.exception() for future in futures]
-            raise next(error for error in failed if not isinstance(error, Cancelled)) from None
+            wait(futures, return_when=FIRST_EXCEPTION)
         finally:
-            cancel.set()
+            cancel.set()  # no matter to those that are ready
+    # A cancelled one only tells that the other failed.
+    futures.sort(key=lambda future: isinstance(future.exception(), Cancelled))
+    return {name: url for future in futures for name, url in future.result().items()}
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Processes that outlive their starter, and are found again by a record of who they are.
 
-A pid alone identifies nothing: the system hands it out again. A record therefore holds the pid *and*
-the moment the process started; a process is ours only if both agree.
+A pid alone identifies nothing: the system hands it out again. A record therefore holds the pid
+*and* the moment the process started; a process is ours only if both agree.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ LOG_LIMIT = 5_000_000
 
 @dataclass(frozen=True)
 class Process:
-    """A recorded process. It leads a session of its own, so a terminal's Ctrl-C does not reach it."""
+    """A recorded process, the leader of its own session: a terminal's Ctrl-C does not reach it."""
 
     name: str
     pid: int

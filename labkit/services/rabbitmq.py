@@ -48,8 +48,8 @@ ERLANG_FLAGS = (
 def up(home: Home, cancel: threading.Event) -> dict[str, str]:
     """Start the node, or adopt the one that runs; returns AMQP_URL and MANAGEMENT_URL.
 
-    Data survives: queues, users and virtual hosts are those of the last time. Raises `NotReady` with
-    the log's tail, `MissingSoftware`, or `Cancelled`.
+    Data survives: queues, users and virtual hosts are those of the last time. Raises `NotReady`
+    with the log's tail, `MissingSoftware`, or `Cancelled`.
     """
     if (running := find(NAME, home.run_dir)) is not None:
         _wait(running, home, cancel)
@@ -63,7 +63,9 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
             return urls(home)
         except PortTaken:
             down(home, graceful=False)
-    raise NotReady("RabbitMQ found each port taken that it tried: see what listens with `ss -ltnp`.")
+    raise NotReady(
+        "RabbitMQ found each port taken that it tried: see what listens with `ss -ltnp`."
+    )
 
 
 def down(home: Home, *, graceful: bool = True) -> None:

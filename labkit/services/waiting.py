@@ -28,8 +28,9 @@ def until_ready(
 ) -> Answer:
     """What `handshake` answers, asked again for as long as it raises `OSError`.
 
-    Raises `NotReady` with the log's tail if the process ends or `deadline` seconds pass, `PortTaken`
-    if that was why it ended, `Refused` if the answer is a final no, `Cancelled` if told so.
+    Raises `NotReady` with the log's tail if the process ends or `deadline` seconds pass,
+    `PortTaken` if that was why it ended, `Refused` if the answer is a final no, `Cancelled` if
+    told so.
     """
     end = time.monotonic() + deadline
     while True:

@@ -1,0 +1,175 @@
+"""`make doctor`: what works, and how to mend what does not."""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labkit.services import binaries, environment, handshake, jupyter, lab, ports, venv, worker
+from labkit.services.errors import ServiceError
+from labkit.services.process import find
+
+ENOUGH_DISK = 2_000_000_000
+"""Bytes: packages 700 MB, and RabbitMQ stops accepting messages when little is left."""
+SLOW = 60
+
+
+class Wrong(Exception):
+    """A check failed: what was seen, and the mend."""
+
+    def __init__(self, seen: str, mend: str) -> None:
+        super().__init__(seen)
+        self.mend = mend
+
+
+@dataclass(frozen=True)
+class Check:
+    name: str
+    look: Callable[[], str]
+
+
+def doctor() -> int:
+    """Print a line for each check; returns 1 if any failed."""
+    verdicts = [_verdict(check) for check in CHECKS]
+    return 0 if all(verdicts) else 1
+
+
+def _verdict(check: Check) -> bool:
+    try:
+        seen, mend = check.look(), ""
+    except Wrong as wrong:
+        seen, mend = str(wrong), wrong.mend
+    except (OSError, ServiceError) as error:
+        seen, mend = str(error), "make up"
+    mark = "FAIL" if mend else " OK "
+    print(f"[{mark.strip():<4}] {check.name:<12} {seen}")  # noqa: T201 - the command's output
+    if mend:
+        print(f"       {'':<12} → {mend}")  # noqa: T201
+    return not mend
+
+
+def _python() -> str:
+    return f"{platform.python_version()} ({platform.platform(terse=True)})"
+
+
+def _packages() -> str:
+    if not venv.complete():
+        raise Wrong(".venv is missing, incomplete or not what requirements.txt asks for", "make up")
+    return "as in requirements.txt"
+
+
+def _rabbitmq() -> str:
+    if (found := binaries.rabbitmq()) is None:
+        raise Wrong("not installed", binaries.INSTALL["RabbitMQ"])
+    return f"{binaries.rabbitmq_version(found)} at {found.server}"
+
+
+def _postgresql() -> str:
+    if (found := binaries.postgresql()) is None:
+        raise Wrong("not installed", binaries.INSTALL["PostgreSQL"])
+    return f"{found.version()} at {found.directory}"
+
+
+def _disk() -> str:
+    free = shutil.disk_usage(environment.ROOT).free
+    if free < ENOUGH_DISK:
+        raise Wrong(f"{free / 1e9:.1f} GB free", "free some space: 2 GB are needed")
+    return f"{free / 1e9:.1f} GB free"
+
+
+def _ports() -> str:
+    """Ours are in use while the lab runs; taken standard ports are no fault, only worth knowing."""
+    standard = {5672: "amqp", 15672: "management", 5432: "postgresql", 8888: "jupyter"}
+    place = lab.home()
+    others = [p for p, name in standard.items() if place.port(name) != p and not ports.is_free(p)]
+    if others:
+        return f"{', '.join(map(str, others))} used by other programs: the lab takes others"
+    return "the standard ones are free or ours"
+
+
+def _lab() -> dict[str, str]:
+    values = environment.given_services(os.environ)
+    values = values or environment.read_env(lab.home().env_file)
+    if "AMQP_URL" not in values:
+        raise Wrong("the lab is not running", "make up")
+    return values
+
+
+def _broker() -> str:
+    return f"RabbitMQ {handshake.amqp(_lab()['AMQP_URL'])} lets us in"
+
+
+def _management() -> str:
+    values = _lab()
+    if "MANAGEMENT_URL" not in values:
+        raise Wrong("MANAGEMENT_URL is not set", "set it beside AMQP_URL")
+    return f"answers to {handshake.management(values['MANAGEMENT_URL'])}"
+
+
+def _database() -> str:
+    return f"PostgreSQL {handshake.postgresql(_lab()['DATABASE_URL'])} lets us in"
+
+
+def _server() -> str:
+    values = _lab()
+    process = find(worker.NAME, lab.home().run_dir)
+    if process is None:
+        raise Wrong("its process does not run", f"make up; its log: {lab.home().log(worker.NAME)}")
+    _in_venv(PING, values, "it does not answer a ping", f"its log: {process.log}")
+    return f"pid {process.pid} answers a ping"
+
+
+def _jupyter() -> str:
+    place = lab.home()
+    if find(jupyter.NAME, place.run_dir) is None:
+        return "not started (make lab starts it)"
+    return f"JupyterServer {jupyter.answers(place)} at {jupyter.url(place)}"
+
+
+def _imports() -> str:
+    _in_venv("import labkit, server, ipykernel", {}, "a notebook cannot import labkit", "make up")
+    return "labkit and server can be imported"
+
+
+PING = """
+import asyncio, os
+from labkit.client import AsyncAPIClient
+async def main():
+    async with AsyncAPIClient(os.environ["AMQP_URL"], api_key=os.environ["API_KEY"]) as client:
+        await client.call("ping", {}, timeout=5)
+asyncio.run(main())
+"""
+
+
+def _in_venv(code: str, values: dict[str, str], seen: str, mend: str) -> None:
+    if not venv.PYTHON.exists():
+        raise Wrong("there is no .venv", "make up")
+    done = subprocess.run(
+        [venv.PYTHON, "-c", code],
+        env=venv.environment() | values,
+        capture_output=True,
+        text=True,
+        timeout=SLOW,
+        check=False,
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise Wrong(f"{seen}: {reason}", mend)
+
+
+CHECKS = [
+    Check("Python", _python),
+    Check("packages", _packages),
+    Check("RabbitMQ", _rabbitmq),
+    Check("PostgreSQL", _postgresql),
+    Check("disk", _disk),
+    Check("ports", _ports),
+    Check("broker", _broker),
+    Check("management", _management),
+    Check("database", _database),
+    Check("server", _server),
+    Check("JupyterLab", _jupyter),
+    Check("notebooks", _imports),
+]

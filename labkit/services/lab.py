@@ -1,0 +1,182 @@
+"""The student's lab: all services of this clone, started and stopped together."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+from labkit.services import (
+    binaries,
+    debian,
+    environment,
+    handshake,
+    jupyter,
+    lock,
+    postgresql,
+    rabbitmq,
+    venv,
+    worker,
+)
+from labkit.services.errors import MissingSoftware
+from labkit.services.layout import Home
+from labkit.services.process import recorded
+from labkit.services.progress import Progress
+from labkit.services.steps import Steps
+
+LONG_LIVED = (jupyter.NAME, worker.NAME, rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
+"""What the lab itself starts; notebooks record workers of theirs beside them."""
+
+
+def home() -> Home:
+    return Home(environment.LAB)
+
+
+def up(progress: Progress, *, with_jupyter: bool = False) -> None:
+    """Start what does not run, adopt what does, and write `lab.env`.
+
+    If it fails or is interrupted, what this call has started is stopped again.
+    """
+    place = home()
+    place.make()
+    with lock.exclusive(place.path / "lock", lambda: progress.say("  … another `make` is at work")):
+        before = {process.pid for process in recorded(place.run_dir) if process.alive()}
+        try:
+            with Steps(progress) as steps:
+                _begin(steps, place, with_jupyter=with_jupyter)
+            environment.write_env(place.env_file, _environment(place))
+        except BaseException:
+            _stop(place, lambda pid: pid not in before)
+            raise
+
+
+def down(progress: Progress) -> None:
+    """Stop everything that runs from this clone; data stays."""
+    place = home()
+    place.make()
+    with lock.exclusive(place.path / "lock", lambda: progress.say("  … another `make` is at work")):
+        start = time.monotonic()
+        with progress.running("stopping"):
+            names = _stop(place)
+        place.env_file.unlink(missing_ok=True)
+    text = "stopped: " + ", ".join(names) if names else "nothing was running"
+    progress.say(f"  {text} ({time.monotonic() - start:.1f} s)")
+
+
+def prepare(progress: Progress) -> None:
+    """What has to be installed before anything can start: for the tests, which start their own."""
+    with Steps(progress) as steps:
+        steps.begin("Python", venv.ensure)
+        steps.begin("Software", _software)
+
+
+def addresses(place: Home) -> str:
+    """Where everything is, for people."""
+    values = environment.read_env(place.env_file)
+    rows = {
+        "JupyterLab": values.get("JUPYTER_URL", "not started: make lab"),
+        "RabbitMQ": _management(values),
+        "PostgreSQL": values.get("DATABASE_URL", "?"),
+        "For programs": f"set -a; . {place.env_file.relative_to(environment.ROOT)}",
+    }
+    return "\n".join(f"  {name:<12} {text}" for name, text in rows.items())
+
+
+def _begin(steps: Steps, place: Home, *, with_jupyter: bool) -> None:
+    packages = steps.begin("Python", venv.ensure)
+    services = _begin_given(steps) or _begin_private(steps, place)
+
+    def serve(cancel: threading.Event) -> str:
+        return worker.up(place, _services(place), cancel)
+
+    def study(cancel: threading.Event) -> str:
+        return jupyter.up(place, {}, cancel)
+
+    steps.begin("Server", serve, packages, *services)
+    if with_jupyter:
+        steps.begin("JupyterLab", study, packages)
+
+
+def _begin_given(steps: Steps) -> list[Future[None]]:
+    given = environment.given_services(os.environ)
+
+    def check(name: str) -> Callable[[threading.Event], str]:
+        return lambda _: f"yours, at {handshake.listens(given[name])}"
+
+    titles = {"AMQP_URL": "RabbitMQ", "DATABASE_URL": "PostgreSQL"}
+    return [steps.begin(title, check(name)) for name, title in titles.items() if name in given]
+
+
+def _begin_private(steps: Steps, place: Home) -> list[Future[None]]:
+    def broker(cancel: threading.Event) -> str:
+        rabbitmq.up(place, cancel)
+        version = handshake.amqp(rabbitmq.urls(place)["AMQP_URL"])
+        return f"{version}, port {place.port('amqp')}"
+
+    def database(cancel: threading.Event) -> str:
+        postgresql.up(place, cancel)
+        version = handshake.postgresql(postgresql.urls(place)["DATABASE_URL"])
+        return f"{version}, port {place.port(postgresql.NAME)}"
+
+    after = [steps.begin("Software", _software)] if binaries.missing() else []
+    return [
+        steps.begin("RabbitMQ", broker, *after),
+        steps.begin("PostgreSQL", database, *after),
+    ]
+
+
+def _software(cancel: threading.Event) -> str:
+    """RabbitMQ and PostgreSQL are installed. Raises `MissingSoftware`, with what to install."""
+    names = binaries.missing()
+    if not names:
+        return "RabbitMQ and PostgreSQL are installed"
+    if not debian.may_install():
+        raise MissingSoftware(binaries.advice(names))
+    debian.install(names, cancel)
+    if still := binaries.missing():
+        raise MissingSoftware(binaries.advice(still))
+    return f"installed {' and '.join(names)}"
+
+
+def _services(place: Home) -> dict[str, str]:
+    given = environment.given_services(os.environ)
+    own = rabbitmq.urls(place) | postgresql.urls(place)
+    return (given or own) | {"API_KEY": environment.api_key()}
+
+
+def _environment(place: Home) -> dict[str, str]:
+    running = {process.name for process in recorded(place.run_dir) if process.alive()}
+    page = {"JUPYTER_URL": jupyter.url(place)} if jupyter.NAME in running else {}
+    return _services(place) | page
+
+
+def _management(values: dict[str, str]) -> str:
+    if "MANAGEMENT_URL" not in values:
+        return values.get("AMQP_URL", "?")
+    parts = urlsplit(values["MANAGEMENT_URL"])
+    return f"http://{parts.hostname}:{parts.port}  user {parts.username}, password {parts.password}"
+
+
+def _stop(place: Home, wanted: Callable[[int], bool] = lambda pid: True) -> list[str]:
+    """Stop what is recorded: who uses a service goes before it. Returns the names of what lived."""
+    processes = [process for process in recorded(place.run_dir) if wanted(process.pid)]
+    alive = [process.name for process in processes if process.alive()]
+    brokers = (rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
+    with ThreadPoolExecutor() as pool:
+        for process in processes:
+            if process.name not in brokers:
+                pool.submit(process.stop, signal.SIGTERM, worker.DRAIN_DEADLINE)
+    names = {process.name for process in processes}
+    with ThreadPoolExecutor() as pool:
+        stops = [
+            pool.submit(service.down, place)
+            for service in (rabbitmq, postgresql)
+            if names & {service.NAME, *brokers[2:]}
+        ]
+    for stop in stops:
+        stop.result()
+    for process in processes:
+        process.kill()  # what a dead service's record still leads to
+    return alive

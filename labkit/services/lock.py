@@ -1,0 +1,38 @@
+"""Two `make` at once in one clone take turns."""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock for the block; calls `waiting` once if somebody else has it now.
+
+    The system releases it when its holder ends, however that happens.
+    """
+    with path.open("w") as file:
+        told = False
+        while not _taken(file.fileno()):
+            if not told:
+                waiting()
+                told = True
+            time.sleep(0.1)  # rather than a blocking flock: so that signals are handled
+        yield
+
+
+@contextlib.contextmanager
+def only_one(path: Path) -> Iterator[bool]:
+    """Whether we are the one who holds the lock; does not wait."""
+    with path.open("w") as file:
+        yield _taken(file.fileno())
+
+
+def _taken(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""`make lab`: the lab in the foreground, until Ctrl-C."""
+
+import os
+import sys
+import time
+import webbrowser
+
+from labkit.services import environment, lab, lock
+from labkit.services.layout import Home
+from labkit.services.process import Process, load
+from labkit.services.progress import Progress
+from labkit.services.signals import Interrupted
+
+PAUSE = 0.5
+"""Seconds between two looks at whether everything lives."""
+
+
+def run(progress: Progress) -> int:
+    """Start everything, say where it is, and watch it; Ctrl-C stops everything. Returns exit code.
+
+    A second one says where the first one's lab is, and leaves.
+    """
+    place = lab.home()
+    place.make()
+    with lock.only_one(place.path / "foreground.lock") as first:
+        if not first:
+            with lock.exclusive(place.path / "lock"):  # until the first one has started it
+                progress.say("The lab runs already, in another terminal:\n" + lab.addresses(place))
+            return 0
+        try:
+            lab.up(progress, with_jupyter=True)
+            progress.say(lab.addresses(place) + "\n\n  Ctrl-C ends the lab; your data stays.\n")
+            _open_browser(place)
+            return _watch(place, progress)
+        except Interrupted:
+            progress.say("\n  Ending the lab …")
+            lab.down(progress)
+            return 0
+
+
+def _watch(place: Home, progress: Progress) -> int:
+    """Returns when somebody has stopped the lab with `make down`."""
+    dead: set[int] = set()
+    known: dict[str, Process] = {}
+    while True:
+        for name in lab.LONG_LIVED:
+            known |= {name: process} if (process := load(name, place.run_dir)) else {}
+        for process in known.values():
+            if process.alive() or process.pid in dead or not process.recorded():
+                continue
+            dead.add(process.pid)
+            progress.say(_obituary(process))
+        if not place.env_file.exists():
+            progress.say("  The lab was stopped by `make down`.")
+            return 0
+        time.sleep(PAUSE)
+
+
+def _obituary(process: Process) -> str:
+    return (
+        f"\n  ✗ {process.name} has ended. The end of its log, {process.log}:\n"
+        f"{process.log_tail()}\n  Start it again, in another terminal: make up\n"
+    )
+
+
+def _open_browser(place: Home) -> None:
+    """Only where somebody sits in front of it."""
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    has_display = display or sys.platform == "darwin"
+    if has_display and sys.stdout.isatty() and not os.environ.get("CI") and os.geteuid() != 0:
+        webbrowser.open(environment.read_env(place.env_file)["JUPYTER_URL"])

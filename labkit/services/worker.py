@@ -1,0 +1,56 @@
+"""The server, as processes of the lab: today the worker on RabbitMQ."""
+
+import hashlib
+import json
+import os
+import signal
+import threading
+
+from labkit.services import environment, venv
+from labkit.services.layout import Home
+from labkit.services.process import find, start
+from labkit.services.waiting import until_ready
+
+NAME = "server"
+START_DEADLINE = 60.0
+DRAIN_DEADLINE = 15.0
+"""Seconds; longer than the server itself gives the requests it holds."""
+
+
+def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
+    """Start the worker, or adopt the one that runs with these very settings."""
+    settings = environment.dotenv() | services | {"PYTHONUNBUFFERED": "1"}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    running = find(NAME, home.run_dir)
+    if running is not None and home.recall("server settings") == digest:
+        return f"runs already, pid {running.pid}"
+    if running is not None:  # the broker has another address by now, or .env has changed
+        running.stop(signal.SIGTERM, DRAIN_DEADLINE)
+    log = home.log(NAME)
+    begin = log.stat().st_size if log.exists() else 0
+    process = start(
+        NAME,
+        [venv.PYTHON, "-m", "server", "worker"],
+        run_dir=home.run_dir,
+        log=log,
+        env=venv.environment() | settings,
+        cwd=environment.ROOT,
+    )
+
+    def ready() -> None:
+        with log.open("rb") as file:
+            file.seek(begin if begin <= os.fstat(file.fileno()).st_size else 0)
+            if not any(_says_ready(line) for line in file):
+                raise OSError("it has not yet logged that it is ready")
+
+    until_ready(process, ready, deadline=START_DEADLINE, cancel=cancel)
+    home.remember("server settings", digest)
+    return f"worker, pid {process.pid}"
+
+
+def _says_ready(line: bytes) -> bool:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and event.get("event") == "ready"
