@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.services import identity
@@ -30,12 +30,11 @@ class Process:
     started: str
     log: Path
     record: Path
-    child: "subprocess.Popen[bytes] | None" = field(default=None, compare=False, repr=False)
-    """Set where we are the parent, who alone can collect an exit status."""
 
     def alive(self) -> bool:
-        if self.child is not None and self.child.poll() is not None:
-            return False
+        """Whether it runs. Collects its exit status if it is our child and has ended."""
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self.pid, os.WNOHANG)
         return identity.started(self.pid) == self.started
 
     def recorded(self) -> bool:
@@ -44,7 +43,8 @@ class Process:
 
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
         """Signal it, wait up to `deadline` seconds, then kill it, and all that it left behind."""
-        self._signal([self.pid], number)
+        if self.alive():
+            _signal([self.pid], number)
         end = time.monotonic() + deadline
         while self.alive() and time.monotonic() < end:
             time.sleep(0.02)
@@ -54,11 +54,11 @@ class Process:
         """SIGKILL to the process and its whole session; returns when they are gone."""
         end = time.monotonic() + 5
         while members := self._members():
-            self._signal(members, signal.SIGKILL)
+            _signal(members, signal.SIGKILL)
             if time.monotonic() > end:
                 raise ServiceError(f"{self.name} (pid {self.pid}) cannot be stopped: look at `ps`.")
-            self.alive()  # collects our own child's exit status
             time.sleep(0.02)
+            self.alive()
         self.record.unlink(missing_ok=True)
 
     def log_tail(self, lines: int = 15) -> str:
@@ -70,15 +70,6 @@ class Process:
         if not self.alive() and identity.started(self.pid) is not None:
             return []
         return identity.session(self.pid)
-
-    def _signal(self, pids: Iterable[int], number: signal.Signals) -> None:
-        if self.child is not None and self.child.poll() is None:
-            pass  # not collected yet, so its pid cannot have been reused
-        elif self.pid in pids and not self.alive():
-            return
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
 
 
 def start(
@@ -116,8 +107,10 @@ def start(
         raise ServiceError(f"{name} cannot be started: {error}") from error
     finally:
         os.close(descriptor)
+    # It is to outlive this object, which would complain; `alive` collects the exit status.
+    child.returncode = 0
     started = identity.started(child.pid) or ""
-    process = Process(name, child.pid, started, log, run_dir / f"{name}.json", child)
+    process = Process(name, child.pid, started, log, run_dir / f"{name}.json")
     write_json(
         process.record,
         {"pid": child.pid, "started": started, "command": command, "log": str(log)},
@@ -141,6 +134,12 @@ def find(name: str, run_dir: Path) -> Process | None:
     """The process of that name, if it is alive and really ours."""
     process = load(name, run_dir)
     return process if process is not None and process.alive() else None
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def recorded(run_dir: Path) -> list[Process]:

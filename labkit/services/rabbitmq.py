@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit.services import binaries, handshake, ports
+from labkit.services import binaries, erlang, handshake, ports
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.layout import Home
@@ -16,6 +16,7 @@ from labkit.services.waiting import until_ready
 
 NAME, EPMD = "rabbitmq", "epmd"
 USER = "lab"
+PLUGIN = "rabbitmq_management"
 AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
 START_DEADLINE = 90.0
 """Seconds. It takes 4 to 7 on two idle cores; a busy classroom server is another matter."""
@@ -31,9 +32,6 @@ default_user_tags.administrator = true
 log.file = false
 log.console = true
 log.console.level = info
-# Figures in the management page are at most a second old. A node before 3.13 also waits for this
-# long when it stops: five seconds by default.
-collect_statistics_interval = 1000
 raft.wal_max_size_bytes = 64000000
 """
 
@@ -112,6 +110,8 @@ def _start(
         preferred = [home.port(name), standard if home.durable else None] if remembered else []
         home.remember(f"{name} port", ports.choose(preferred))
     _write_configuration(home)
+    applications = erlang.narrow(software.server, [PLUGIN], folder)
+    write_atomically(folder / "rabbitmq-env.conf", applications)
     process = start(
         NAME,
         [software.server],
@@ -160,7 +160,7 @@ def _write_configuration(home: Home) -> None:
         password=home.password(NAME),
     )
     write_atomically(folder / "rabbitmq.conf", text)
-    write_atomically(folder / "enabled_plugins", "[rabbitmq_management].\n")
+    write_atomically(folder / "enabled_plugins", f"[{PLUGIN}].\n")
 
 
 def _environment(home: Home) -> dict[str, str]:
@@ -179,7 +179,7 @@ def _environment(home: Home) -> dict[str, str]:
         "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
-        "RABBITMQ_CONF_ENV_FILE": os.devnull,  # or it would read the system's
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
         "RABBITMQ_DIST_PORT": str(home.port("dist")),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": " ".join(ERLANG_FLAGS),
         # Makes the start script replace itself by the node, so that its pid is the node's.
