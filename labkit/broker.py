@@ -2,7 +2,7 @@
 
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
@@ -16,8 +16,15 @@ class Broker:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._http = httpx.AsyncClient(base_url=f"{url}/api/", timeout=30)
+        address = urlsplit(url)
+        self._user = unquote(address.username or "guest")
+        self._where = f"{address.hostname}:{address.port}"
+        # The password goes into the client, not into URLs: errors and logs quote those.
+        self._http = httpx.AsyncClient(
+            base_url=f"{address.scheme}://{self._where}/api/",
+            auth=(self._user, unquote(address.password or "guest")),
+            timeout=30,
+        )
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -36,9 +43,8 @@ class Broker:
     async def create_vhost(self, vhost: str) -> None:
         """An empty virtual host, in which the API's own user may do everything."""
         await self._do("PUT", f"vhosts/{_path(vhost)}")
-        user = _path(urlsplit(self._url).username or "guest")
         everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        await self._do("PUT", f"permissions/{_path(vhost)}/{user}", json=everything)
+        await self._do("PUT", f"permissions/{_path(vhost)}/{_path(self._user)}", json=everything)
 
     async def delete_vhost(self, vhost: str) -> None:
         """Its queues, messages and connections go with it. Deleting none is harmless."""
@@ -75,7 +81,7 @@ class Broker:
             if response.status_code != also_fine:
                 response.raise_for_status()
         except httpx.HTTPError as error:
-            raise BrokerAway(self._url, error) from error
+            raise BrokerAway(self._where, error) from error
         return response.json() if response.content and response.is_success else None
 
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 from pydantic_core import from_json, to_json
 
 from labkit.errors import BrokerAway, NotConnected, QueueFull, ReplyTimeout, Unroutable
-from labkit.link import LOST, Link, Refused, Returned
+from labkit.link import LOST, Link, Refused, Returned, address
 from server.contract import DEADLINE
 from server.errors import from_wire
 
@@ -81,7 +81,7 @@ class AsyncAPIClient:
             try:
                 self._link = await Link.open(self._url, self._on_reply)
             except LOST as error:
-                raise BrokerAway(self._url, error) from error
+                raise BrokerAway(address(self._url), error) from error
             self._keeper = asyncio.create_task(self._keep_linked(self._link))
         return self
 

@@ -1,7 +1,5 @@
 """What a call can end in, beside a reply. With the server's own errors they are one tree."""
 
-from urllib.parse import urlsplit
-
 from server.errors import ApiError
 
 
@@ -48,9 +46,8 @@ class BrokerAway(ApiError):
     code = "broker_away"
     is_transient = True
 
-    def __init__(self, amqp_url: str, error: BaseException) -> None:
-        address = urlsplit(amqp_url)
-        where = f"{address.hostname}:{address.port or 5672}"
+    def __init__(self, where: str, error: BaseException) -> None:
+        """``where`` is host and port: a URL holds a password."""
         super().__init__(
             f"RabbitMQ cannot be reached at {where} ({type(error).__name__}: {error}). "
             "Start the lab with `make up`; if it runs, `make doctor` tells what is wrong with it."

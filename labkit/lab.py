@@ -131,7 +131,8 @@ class Lab:
         """No rows, no messages, ids from 1 again; clients and workers stay connected."""
         broker = self._require_open()
         for queue in await broker.queues(self.vhost):
-            await broker.purge(self.vhost, queue["name"])
+            if not queue["exclusive"]:  # a client's own reply queue is none of ours
+                await broker.purge(self.vhost, queue["name"])
         connection = await asyncpg.connect(self.database_url)
         try:
             tables = [table for table in await _tables(connection) if table != "users"]

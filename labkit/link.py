@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -14,13 +15,19 @@ from aio_pika.exceptions import PublishError as Returned
 from server.contract import JSON, REPLAYED
 from server.topology import REQUESTS
 
-__all__ = ["LOST", "Link", "OnReply", "Refused", "Returned"]
+__all__ = ["LOST", "Link", "OnReply", "Refused", "Returned", "address"]
 
 LOST = (AMQPError, ChannelInvalidStateError, OSError)
 """What is raised when there is no connection, or no longer."""
 
 OnReply = Callable[[str | None, bytes, bool], None]
 """(correlation id, body, replayed)"""
+
+
+def address(amqp_url: str) -> str:
+    """Host and port, without user and password."""
+    parts = urlsplit(amqp_url)
+    return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 
 
 class Link:

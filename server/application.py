@@ -1,6 +1,9 @@
 """The one way in, for every transport: a request becomes a reply."""
 
+from typing import Any
+
 from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server import auth
 from server.contract import Reply, Request, validate
@@ -36,29 +39,27 @@ class Application:
         action = _action(request)
         async with self._database.reading() as connection:
             principal = await auth.authenticate(connection, request.auth)
-        await self._observe(Step.AUTHENTICATED, request.id)
-        payload = validate(action.payload, request.data)
-        if action.writes is None:
-            return await self._read(action, payload)
+            await self._observe(Step.AUTHENTICATED, request.id)
+            payload = validate(action.payload, request.data)
+            if action.writes is None:
+                return Reply(data=_json(await action.handler(connection, payload)))
         claim = Claim.of(request, payload, principal.user_id, action.writes)
         return await self._write(request, action, payload, claim)
-
-    async def _read(self, action: Action, payload: BaseModel) -> Reply:
-        async with self._database.reading() as connection:
-            data = await action.handler(connection, payload)
-        return Reply(data=data.model_dump(mode="json"))
 
     async def _write(
         self, request: Request, action: Action, payload: BaseModel, claim: Claim
     ) -> Reply:
-        async def effect(transaction):  # type: ignore[no-untyped-def]
-            data = await action.handler(transaction, payload)
-            return data.model_dump(mode="json")
+        async def effect(transaction: AsyncConnection) -> Any:
+            return _json(await action.handler(transaction, payload))
 
         async def announce(step: Step) -> None:
             await self._observe(step, request.id)
 
         return await once(self._database, claim, effect, announce)
+
+
+def _json(data: BaseModel) -> Any:
+    return data.model_dump(mode="json")
 
 
 def _action(request: Request) -> Action:

@@ -1,0 +1,79 @@
+"""What every exercise can do: ``check()``, ``hint()`` and ``solution()``."""
+
+import inspect
+from dataclasses import dataclass
+from typing import ClassVar
+
+from labkit.errors import BrokerAway, LabNotOpen
+from labkit.lab import Lab
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How an exercise stands. A notebook shows it as a line of text."""
+
+    outcome: str
+    """``not attempted``, ``wrong``, ``right`` or ``lab broken``."""
+    text: str
+
+    _SIGNS: ClassVar[dict[str, str]] = {
+        "not attempted": "○ Not attempted yet.",
+        "wrong": "✗ Not yet.",
+        "right": "✓ Right.",
+        "lab broken": "! The lab is broken, not your answer.",
+    }
+
+    def __repr__(self) -> str:
+        return f"{self._SIGNS[self.outcome]} {self.text}"
+
+
+def not_attempted(text: str) -> Verdict:
+    return Verdict("not attempted", text)
+
+
+def wrong(text: str) -> Verdict:
+    """``text`` says what was seen, and what it probably comes from."""
+    return Verdict("wrong", text)
+
+
+def right(text: str) -> Verdict:
+    return Verdict("right", text)
+
+
+class Exercise:
+    """One question. It looks at what the student's code did to the lab, never at the code.
+
+    A subclass has the question as its docstring, ``tip``, ``look()``, and an ``answer()`` whose
+    body is the solution: it is shown to the student, and run by the tests.
+    """
+
+    tip: ClassVar[str]
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+
+    def __repr__(self) -> str:
+        return inspect.cleandoc(self.__doc__ or "")
+
+    async def look(self) -> Verdict:
+        """What the lab looks like now."""
+        raise NotImplementedError
+
+    async def answer(self) -> None:
+        """A solution."""
+        raise NotImplementedError
+
+    async def check(self) -> Verdict:
+        try:
+            return await self.look()
+        except (BrokerAway, LabNotOpen, OSError) as error:
+            return Verdict("lab broken", f"{error} Then run this notebook from the top.")
+
+    def hint(self) -> None:
+        print(self.tip)  # noqa: T201  (for the student to read)
+
+    def solution(self) -> None:
+        """Print the body of ``answer()``."""
+        lines = inspect.getsource(self.answer).splitlines()[1:]
+        body = inspect.cleandoc("\n".join(lines))
+        print(body.replace("self.lab", "lab"))  # noqa: T201

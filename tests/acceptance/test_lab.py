@@ -1,0 +1,120 @@
+"""A lab of its own for each notebook."""
+
+import asyncio
+import os
+import subprocess
+import sys
+
+import pytest
+
+from labkit import Lab
+from labkit.errors import LabNotOpen, NoSuchTable, WorkerFailed
+from labkit.exercises import Exercise
+from labkit.exercises.lesson_01 import OneStays
+from labkit.exercises.lesson_02 import OneBookTwoCalls
+from server.topology import REQUESTS
+from tests.support import BOOK, HOME
+
+
+async def test_an_open_lab_answers_and_shows_rows_and_queues(place: str) -> None:
+    async with Lab.open(place) as lab:
+        client = await lab.client()
+        await client.call("create_book", BOOK, idempotency_key="k")
+        rows, queues, log = await lab.rows("books_v1"), await lab.queues(), lab.log()
+    assert rows["title"].tolist() == ["1984"]
+    assert queues.loc[REQUESTS].to_dict() == {"type": "quorum", "ready": 0, "unacked": 0}
+    assert log["action"].dropna().tolist() == ["create_book"]
+
+
+async def test_labs_do_not_see_each_other(place: str) -> None:
+    async with Lab.open(f"{place}-a") as one, Lab.open(f"{place}-b") as two:
+        await (await one.client()).call("create_book", BOOK)
+        assert (await two.rows("books_v1")).empty
+
+
+async def test_opening_again_begins_anew_and_ends_the_workers_before(place: str) -> None:
+    first = await Lab.open(place)
+    await (await first.client()).call("create_book", BOOK)
+    async with Lab.open(place, workers=2) as second:
+        assert (await second.rows("books_v1")).empty
+        client = await second.client()
+        await asyncio.gather(*(client.call("ping") for _ in range(20)))
+        assert set(second.log()["worker"]) == {f"lab-{place}-worker-{n}" for n in (1, 2)}
+    await first.close()
+
+
+async def test_reset_empties_the_lab_and_keeps_it_working(place: str) -> None:
+    async with Lab.open(place) as lab:
+        client = await lab.client()
+        await client.call("create_book", BOOK, idempotency_key="k")
+        await lab.reset()
+        assert (await lab.rows("books_v1")).empty
+        assert (await client.call("create_book", BOOK, idempotency_key="k"))["id"] == 1
+
+
+async def test_settings_reach_the_workers(place: str) -> None:
+    async with Lab.open(place, prefetch=3) as lab:
+        assert lab.log()["prefetch"].dropna().tolist() == [3]
+
+
+async def test_a_setting_that_cannot_be_used_is_explained(place: str) -> None:
+    with pytest.raises(WorkerFailed, match="PREFETCH"):
+        await Lab.open(place, prefetch=-1)
+
+
+async def test_a_table_that_does_not_exist_names_those_that_do(place: str) -> None:
+    async with Lab.open(place, workers=1) as lab:
+        with pytest.raises(NoSuchTable, match="books_v1"):
+            await lab.rows("book")
+
+
+async def test_a_lab_that_was_not_awaited_says_so(place: str) -> None:
+    lab = Lab.open(place)
+    with pytest.raises(LabNotOpen, match="await"):
+        await lab.queues()
+
+
+async def test_workers_end_with_their_kernel(place: str) -> None:
+    script = (
+        "import asyncio, labkit\n"
+        f"lab = asyncio.run(labkit.Lab.open({place!r})._open())\n"
+        "print(lab._workers.processes[0].pid)\n"
+    )
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        cwd=HOME,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(done.stdout), 0)
+
+
+@pytest.mark.parametrize("kind", [OneStays, OneBookTwoCalls])
+async def test_each_exercise_knows_no_attempt_from_a_solution(
+    place: str, kind: type[Exercise]
+) -> None:
+    async with Lab.open(place) as lab:
+        exercise = kind(lab)
+        assert (await exercise.check()).outcome == "not attempted"
+        await exercise.answer()
+        assert (await exercise.check()).outcome == "right"
+
+
+async def test_the_usual_wrong_answers_are_told_apart(place: str) -> None:
+    async with Lab.open(place) as lab:
+        client = await lab.client()
+        book = {"title": "Brave New World", "author": "Aldous Huxley", "year": 1932}
+        await client.call("create_book", book)
+        assert "one call only" in repr(await OneBookTwoCalls(lab).check())
+        await client.call("create_book", book)
+        assert "2 rows" in repr(await OneBookTwoCalls(lab).check())
+
+
+async def test_a_lab_that_is_down_is_not_taken_for_a_wrong_answer(place: str) -> None:
+    lab = await Lab.open(place)
+    await lab.close()
+    assert (await OneStays(lab).check()).outcome == "lab broken"
