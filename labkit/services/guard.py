@@ -26,6 +26,8 @@ def main() -> None:
         ]
     for stop in stops:
         stop.result()
+    if not home.durable:
+        postgresql.discard(home)  # as root it may be elsewhere, where nobody would remove it
 
 
 if __name__ == "__main__":

@@ -71,6 +71,14 @@ def down(home: Home, *, graceful: bool = True) -> None:
         process.stop(signal.SIGINT if graceful else signal.SIGQUIT, deadline=30)
 
 
+def discard(home: Home) -> None:
+    """Remove the data, wherever it is."""
+    link = home.path / NAME
+    shutil.rmtree(link.resolve(), ignore_errors=True)
+    if link.is_symlink():
+        link.unlink()
+
+
 def urls(home: Home) -> dict[str, str]:
     login = f"{USER}:{home.password(NAME)}@{ports.LOOPBACK}:{home.port(NAME)}"
     return {"DATABASE_URL": f"postgresql://{login}/{DATABASE}"}
@@ -170,16 +178,17 @@ def _start(software: binaries.PostgreSQL, data: Path, home: Home) -> Process:
 
 
 def _discard_stale_pid(data: Path) -> None:
-    """After a crash of the machine the pid in this file may be another program's by now.
-
-    PostgreSQL then refuses to start. Where that pid *is* a postgres, the decision is left to it.
+    """After a crash the pid in this file may be another program's by now, or, in a container where
+    nobody collects the dead, a zombie. PostgreSQL would refuse to start beside either. Where that
+    pid *is* a living postgres, the decision is left to it.
     """
     pid_file = data / "postmaster.pid"
     try:
         pid = int(pid_file.read_text().splitlines()[0])
     except (OSError, ValueError, IndexError):
         return
-    if not identity.command(pid).rpartition("/")[2].startswith("postgres"):
+    lives = identity.started(pid) is not None
+    if not (lives and identity.command(pid).rpartition("/")[2].startswith("postgres")):
         pid_file.unlink()
 
 

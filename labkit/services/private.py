@@ -12,6 +12,7 @@ from labkit.services import postgresql, rabbitmq
 from labkit.services.environment import ROOT, api_key
 from labkit.services.errors import Cancelled
 from labkit.services.layout import Home
+from labkit.services.process import recorded
 
 STARTERS: tuple[Callable[[Home, threading.Event], dict[str, str]], ...] = (
     rabbitmq.up,
@@ -25,8 +26,8 @@ def private_services(home: Path, *, durable: bool = True) -> Iterator[dict[str, 
     API_KEY.
 
     They end with the block, and also if this process dies in any way, kill -9 included: a guard
-    outlives it. With `durable=False` they start with a free port each, end at once, and may lose
-    their data in a crash; else the data stays in `home` and the next block finds it again.
+    outlives it. With `durable=True` the data stays in `home`, and the next block finds it again;
+    else it is not even safe from a crash, and is gone at the end, which comes at once.
     """
     place = Home(home.resolve(), durable=durable)
     place.make()
@@ -61,6 +62,9 @@ def _guard(home: Home) -> Iterator[None]:
     try:
         yield
     finally:
+        ours = recorded(home.run_dir)
         if guard.stdin is not None:
             guard.stdin.close()
         guard.wait()
+        for process in ours:
+            process.alive()  # the guard has ended our children, but only we can collect them

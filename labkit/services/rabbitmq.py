@@ -21,6 +21,8 @@ AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
 START_DEADLINE = 90.0
 """Seconds. It takes 4 to 7 on two idle cores; a busy classroom server is another matter."""
 TRIES = 4
+UNFIT = set("'\"`$\\\n")
+"""It hands the path to a shell, to watch the disk, and would wait for the answer for ever."""
 
 CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{amqp}
@@ -104,6 +106,11 @@ def _start(
     home: Home, software: binaries.RabbitMQ, cancel: threading.Event, *, remembered: bool
 ) -> None:
     folder = home.path / NAME
+    if unfit := set(str(folder)) & UNFIT:
+        raise ServiceError(
+            f"RabbitMQ cannot live in a folder whose path has {' '.join(sorted(unfit))} in it: "
+            f"{folder}\nMove the clone to another one; blanks and letters of all kinds are fine."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     _discard_half_made(folder)
     for name, standard in {"amqp": AMQP_PORT, "management": MANAGEMENT_PORT, "dist": None}.items():

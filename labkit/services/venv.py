@@ -1,6 +1,5 @@
 """The virtual environment: made once, made anew when what it was made from has changed."""
 
-import ensurepip
 import hashlib
 import os
 import shutil
@@ -18,7 +17,7 @@ FOLDER = ROOT / ".venv"
 PYTHON = FOLDER / "bin" / "python"
 REQUIREMENTS, CONSTRAINTS = ROOT / "requirements.txt", ROOT / "constraints.txt"
 STAMP = FOLDER / "complete"
-WHEELS = (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels"))
+WHEELS = (Path(os.__file__).parent / "ensurepip" / "_bundled", Path("/usr/share/python-wheels"))
 """Where Python itself, and Debian's python3-venv, keep a pip for new environments."""
 
 

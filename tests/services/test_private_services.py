@@ -1,0 +1,106 @@
+"""A RabbitMQ and a PostgreSQL of one's own: they keep their data, and never stay behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+
+from labkit.services import handshake, private_services
+from labkit.services.environment import ROOT
+from labkit.services.process import recorded
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from labkit.services import private_services
+with private_services(Path(sys.argv[1]), durable=False):
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A folder whose name would break a careless script."""
+    return tmp_path / "the students lab, ü"
+
+
+@pytest.fixture
+def holder(home: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A program that holds private services until it is ended."""
+    command = [sys.executable, "-c", HOLDER, str(home)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        yield process
+        process.kill()
+
+
+def nothing_runs(home: Path) -> bool:
+    """No process was started with this folder in its command, its environment or its records."""
+    mark = os.fsencode(str(home))
+    for entry in Path("/proc").glob("[0-9]*/*"):
+        if entry.name in ("cmdline", "environ") and entry.parent.name != str(os.getpid()):
+            with contextlib.suppress(OSError):  # it has just ended, or is none of ours
+                if mark in entry.read_bytes():
+                    return False
+    return not recorded(home / "run")
+
+
+def wait_until_nothing_runs(home: Path, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not nothing_runs(home):
+        assert time.monotonic() < end, "something stayed behind: see `ps`"
+        time.sleep(0.1)
+
+
+async def test_data_survives_when_everything_is_killed(home: Path) -> None:
+    with private_services(home) as urls:
+        database = await asyncpg.connect(urls["DATABASE_URL"])
+        await database.execute("CREATE TABLE books AS SELECT 'Solaris' AS title")
+        management = urls["MANAGEMENT_URL"]
+        async with httpx.AsyncClient(base_url=management, trust_env=False) as broker:
+            created = await broker.put("/api/queues/%2F/kept", json={"durable": True})
+            assert created.is_success
+        for process in recorded(home / "run"):
+            os.kill(process.pid, signal.SIGKILL)
+        database.terminate()
+    with private_services(home) as urls:
+        database = await asyncpg.connect(urls["DATABASE_URL"])
+        assert await database.fetchval("SELECT title FROM books") == "Solaris"
+        await database.close()
+        async with httpx.AsyncClient(base_url=urls["MANAGEMENT_URL"], trust_env=False) as broker:
+            assert (await broker.get("/api/queues/%2F/kept")).is_success
+        for process in recorded(home / "run"):  # their graceful end would take six seconds
+            process.kill()
+    wait_until_nothing_runs(home)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whoever_holds_services_may_die_at_once(
+    home: Path, holder: "subprocess.Popen[str]", number: signal.Signals
+) -> None:
+    """While they are starting: RabbitMQ needs some seconds, and has begun after one record."""
+    while not list(home.glob("run/rabbitmq.json")):
+        assert holder.poll() is None
+        time.sleep(0.02)
+    holder.send_signal(number)
+    holder.wait()
+    wait_until_nothing_runs(home)
+
+
+def test_a_wrong_password_is_refused_and_said_so() -> None:
+    url = os.environ["DATABASE_URL"]
+    password = handshake.urlsplit(url).password or ""
+    with pytest.raises(handshake.Refused) as refused:
+        handshake.postgresql(url.replace(password, "guess"))
+    assert refused.value.final
+    amqp = os.environ["AMQP_URL"]
+    with pytest.raises(handshake.Refused, match="ACCESS_REFUSED"):
+        handshake.amqp(amqp.replace(handshake.urlsplit(amqp).password or "", "guess"))

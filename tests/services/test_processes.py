@@ -1,0 +1,111 @@
+"""Processes that outlive their starter, and are found again."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.services import identity
+from labkit.services.errors import NotReady, ServiceError
+from labkit.services.files import read_json, write_json
+from labkit.services.process import Process, find, load, recorded, start
+from labkit.services.waiting import until_ready
+
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("ready", flush=True)
+time.sleep(60)
+"""
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[Start]:
+    """Starts Python code as a recorded process; whatever is left of it ends with the test."""
+
+    def start_code(code: str, name: str = "one") -> Process:
+        log = tmp_path / f"{name}.log"
+        return start(name, [sys.executable, "-c", code], run_dir=tmp_path / "run", log=log)
+
+    yield start_code
+    for process in recorded(tmp_path / "run"):
+        process.kill()
+
+
+def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.02)
+
+
+def test_a_process_is_found_by_its_record_alone(run: Start, tmp_path: Path) -> None:
+    process = run("import time; time.sleep(60)")
+    found = find("one", tmp_path / "run")
+    assert found is not None
+    assert found.pid == process.pid
+
+
+def test_what_has_ended_is_not_found_and_leaves_no_zombie(run: Start, tmp_path: Path) -> None:
+    process = run("pass")
+    eventually(lambda: find("one", tmp_path / "run") is None)
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+def test_a_recycled_pid_is_neither_trusted_nor_killed(run: Start, tmp_path: Path) -> None:
+    stranger = run("import time; time.sleep(60)")
+    stale = read_json(stranger.record) | {"started": "in another life"}
+    write_json(tmp_path / "run" / "two.json", stale)
+    assert find("two", tmp_path / "run") is None
+    ours = load("two", tmp_path / "run")
+    assert ours is not None
+    ours.stop()
+    assert stranger.alive()
+
+
+def test_stop_kills_what_does_not_listen_and_all_its_children(run: Start) -> None:
+    process = run(STUBBORN)
+    eventually(lambda: "ready" in process.log_tail())
+    assert len(identity.session(process.pid)) == 2
+    process.stop(signal.SIGTERM, deadline=0.2)
+    assert identity.session(process.pid) == []
+    assert not process.recorded()
+
+
+def test_children_of_a_leader_that_died_are_still_found(run: Start, tmp_path: Path) -> None:
+    process = run(STUBBORN)
+    eventually(lambda: "ready" in process.log_tail())
+    os.kill(process.pid, signal.SIGKILL)
+    eventually(lambda: not process.alive())
+    remembered = load("one", tmp_path / "run")
+    assert remembered is not None
+    remembered.kill()
+    assert identity.session(process.pid) == []
+
+
+def test_a_program_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ServiceError, match="one cannot be started"):
+        start("one", ["/no/such/program"], run_dir=tmp_path, log=tmp_path / "log")
+
+
+def test_waiting_for_what_ended_raises_with_its_last_words(run: Start, never: object) -> None:
+    process = run("print('the disk is full')")
+    with pytest.raises(NotReady, match="the disk is full"):
+        until_ready(process, refuse, deadline=10, cancel=never)
+
+
+def test_waiting_ends_at_the_deadline(run: Start, never: object) -> None:
+    process = run("import time; time.sleep(60)")
+    with pytest.raises(NotReady, match="does not answer after 0 s"):
+        until_ready(process, refuse, deadline=0.1, cancel=never)
+
+
+def refuse() -> None:
+    raise ConnectionRefusedError
