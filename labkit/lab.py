@@ -1,7 +1,9 @@
 """An isolated lab for one notebook: a virtual host, a database, and workers of its own."""
 
+import asyncio
 import json
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,8 +17,12 @@ from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
 from labkit.errors import LabNotOpen, NoSuchTable
 from labkit.workers import Workers
+from server.topology import REQUESTS
 
 HOME = Path(__file__).resolve().parents[1]
+
+REQUEST_FIELDS = ["id", "version", "action", "attempt", "outcome", "ms"]
+"""What a worker logs of a request."""
 
 
 class Lab:
@@ -34,8 +40,7 @@ class Lab:
         self._worker_count = workers
         self._settings = settings
         self._clients: list[AsyncAPIClient] = []
-        self._broker: Broker | None = None
-        self._workers: Workers | None = None
+        self._at_work: _AtWork | None = None
 
     @classmethod
     def open(cls, name: str, *, workers: int = 1, **settings: object) -> Self:
@@ -63,13 +68,14 @@ class Lab:
         self.api_key = environment["API_KEY"]
         self.amqp_url = _with_path(environment["AMQP_URL"], self.vhost)
         self.database_url = _with_path(environment["DATABASE_URL"], self.vhost)
-        self._broker = Broker(environment["MANAGEMENT_URL"])
-        self._workers = Workers(self.name, self._worker_environment(), HOME)
-        await self._workers.stop()
-        await self._broker.delete_vhost(self.vhost)
-        await self._broker.create_vhost(self.vhost)
+        broker = Broker(environment["MANAGEMENT_URL"])
+        workers = Workers(self.name, self._worker_environment(), HOME)
+        self._at_work = _AtWork(broker, workers)
+        await workers.stop()
+        await broker.delete_vhost(self.vhost)
+        await broker.create_vhost(self.vhost)
         await _create_database(environment["DATABASE_URL"], self.vhost)
-        await self._workers.start(self._worker_count)
+        await workers.start(self._worker_count)
         return self
 
     @property
@@ -90,11 +96,10 @@ class Lab:
         for client in self._clients:
             await client.close()
         self._clients.clear()
-        if self._workers is not None:
-            await self._workers.stop()
-        if self._broker is not None:
-            await self._broker.close()
-        self._workers = self._broker = None
+        at_work, self._at_work = self._at_work, None
+        if at_work is not None:
+            await at_work.workers.stop()
+            await at_work.broker.close()
 
     async def client(self, **options: Any) -> AsyncAPIClient:
         """A connected client with the lab's key; ``close()`` of the lab closes it too."""
@@ -105,13 +110,26 @@ class Lab:
 
     async def queues(self) -> pd.DataFrame:
         """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``."""
-        broker = self._require_open()
+        broker = self._require_open().broker
         found = await broker.queues(self.vhost)
         rows = [
             (q["name"], q["type"], q["messages_ready"], q["messages_unacknowledged"]) for q in found
         ]
         table = pd.DataFrame(rows, columns=["queue", "type", "ready", "unacked"])
         return table.set_index("queue").sort_index()
+
+    async def settle(self, within: float = 10.0) -> None:
+        """Returns when every request is done with: none waits, none is in a worker's hands.
+
+        Raises ``TimeoutError`` after ``within`` seconds.
+        """
+        async with asyncio.timeout(within):
+            while await self._requests_left():  # noqa: ASYNC110  (the broker sets no event of ours)
+                await asyncio.sleep(0.02)
+
+    async def _requests_left(self) -> int:
+        queues = await self.queues()
+        return int(queues.loc[queues.index.isin([REQUESTS]), ["ready", "unacked"]].sum().sum())
 
     async def rows(self, table: str) -> pd.DataFrame:
         """All rows of one of the lab's tables, in the order of its first column."""
@@ -129,7 +147,7 @@ class Lab:
 
     async def reset(self) -> None:
         """No rows, no messages, ids from 1 again; clients and workers stay connected."""
-        broker = self._require_open()
+        broker = self._require_open().broker
         for queue in await broker.queues(self.vhost):
             if not queue["exclusive"]:  # a client's own reply queue is none of ours
                 await broker.purge(self.vhost, queue["name"])
@@ -143,20 +161,28 @@ class Lab:
 
     def log(self) -> pd.DataFrame:
         """What the workers logged: one row per request, in time's order."""
-        self._require_open()
-        assert self._workers is not None  # noqa: S101
+        processes = self._require_open().workers.processes
         lines = [
             {"worker": worker.name, **json.loads(line)}
-            for worker in self._workers.processes
+            for worker in processes
             for line in worker.log.read_text().splitlines()
-            if line.startswith("{")
+            if '"event": "request"' in line
         ]
-        return pd.DataFrame(lines).sort_values("time", ignore_index=True)
+        table = pd.DataFrame(lines, columns=["time", "worker", *REQUEST_FIELDS])
+        return table.sort_values("time", ignore_index=True)
 
-    def _require_open(self) -> Broker:
-        if self._broker is None:
+    def _require_open(self) -> "_AtWork":
+        if self._at_work is None:
             raise LabNotOpen
-        return self._broker
+        return self._at_work
+
+
+@dataclass(frozen=True)
+class _AtWork:
+    """What an open lab has, and a closed one has not."""
+
+    broker: Broker
+    workers: Workers
 
 
 async def _create_database(url: str, name: str) -> None:

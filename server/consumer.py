@@ -11,7 +11,7 @@ and ``once()`` knows whether it was applied.
 
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,19 +62,20 @@ class Consumer:
 
     async def process(self, message: AbstractIncomingMessage) -> None:
         """Never raises: what cannot be finished here is delivered again."""
-        delivery, started = Delivery(message), time.perf_counter()
-        record = Record(delivery.message.correlation_id, delivery.attempt)
+        delivery = Delivery(message)
+        record = Record(message.correlation_id, delivery.attempt)
         try:
             await self._work(delivery, record)
+            log.info("request", **record.finished())
+            await message.ack()
+            await self._observe(Step.ACKED, record.id)
         except LOST as error:
-            record.outcome = f"delivered again: {type(error).__name__}"
-            await self._start_over(error)
+            log.warning("not acknowledged: it is delivered again", id=record.id, why=str(error))
+            await self._start_over()
         except Exception:
             log.exception("a bug after the work was done", id=record.id)
-            record.outcome = "delivered again: a bug"
-            await message.reject(requeue=True)
-        record.ms = round((time.perf_counter() - started) * 1000, 1)
-        log.info("request", **vars(record))
+            if not message.processed:
+                await message.reject(requeue=True)
 
     async def _work(self, delivery: Delivery, record: "Record") -> None:
         reply: Reply | None
@@ -87,12 +88,10 @@ class Consumer:
         except Exception:
             log.exception("a bug", id=record.id, action=record.action)
             reply = await self._again(delivery, Internal())
+        record.outcome = "tried again later" if reply is None else reply.outcome
         if reply is not None:
             await self._reply(delivery, reply, record.id)
             await self._observe(Step.REPLIED, record.id)
-        record.outcome = "tried again later" if reply is None else reply.outcome
-        await delivery.message.ack()
-        await self._observe(Step.ACKED, record.id)
 
     async def _execute(self, delivery: Delivery, record: "Record") -> Reply:
         """Raises ``Malformed`` for what is no request, ``Unavailable`` for what may yet succeed."""
@@ -150,30 +149,34 @@ class Consumer:
         copy = persistent(delivery, body, uuid.uuid4().hex, headers)
         await self._safe.default_exchange.publish(copy, queue, mandatory=True)
 
-    async def _start_over(self, error: Exception) -> None:
+    async def _start_over(self) -> None:
         """Have every unacknowledged request delivered again, over new channels.
 
-        Mostly the connection is gone anyway. If the broker refused the copy of a request that
-        was to be set aside, a queue is missing: the worker that reconnects declares it.
+        Mostly the connection is gone anyway. But if the broker did not take the copy of a request
+        that was to be set aside, a queue is missing: the worker that reconnects declares it.
         """
         if not self._replies.is_closed:
-            log.error("starts over", reason=f"{type(error).__name__}: {error}")
             await self._replies.close()
 
 
 @dataclass
 class Record:
-    """One line of the log."""
+    """One line of the log: what became of a request. ``ms`` is what it took up to its reply."""
 
     id: str | None
     attempt: int
     action: str | None = None
     version: str | None = None
     outcome: str = "unknown"
-    ms: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
 
     def know(self, request: Request) -> None:
         self.id, self.action, self.version = request.id, request.action, request.version
+
+    def finished(self) -> dict[str, Any]:
+        line = dict(vars(self))
+        line["ms"] = round((time.perf_counter() - line.pop("started")) * 1000, 1)
+        return line
 
 
 def _failures(delivery: Delivery, error: ApiError) -> list[Any]:

@@ -24,6 +24,7 @@ class OneBookTwoCalls(Exercise):
                 f"There are {len(books)} rows of it: each call made a book. "
                 "`await lab.reset()` empties the library, then try again."
             )
+        await self.lab.settle()
         calls = self.lab.log()
         created = calls[(calls["action"] == "create_book") & (calls["outcome"] == "ok")]
         if len(created) < 2:

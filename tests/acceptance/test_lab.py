@@ -12,6 +12,7 @@ from labkit.errors import LabNotOpen, NoSuchTable, WorkerFailed
 from labkit.exercises import Exercise
 from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
+from server.errors import TooLarge
 from server.topology import REQUESTS
 from tests.support import BOOK, HOME
 
@@ -23,7 +24,7 @@ async def test_an_open_lab_answers_and_shows_rows_and_queues(place: str) -> None
         rows, queues, log = await lab.rows("books_v1"), await lab.queues(), lab.log()
     assert rows["title"].tolist() == ["1984"]
     assert queues.loc[REQUESTS].to_dict() == {"type": "quorum", "ready": 0, "unacked": 0}
-    assert log["action"].dropna().tolist() == ["create_book"]
+    assert log[["action", "attempt", "outcome"]].values.tolist() == [["create_book", 1, "ok"]]
 
 
 async def test_labs_do_not_see_each_other(place: str) -> None:
@@ -53,8 +54,10 @@ async def test_reset_empties_the_lab_and_keeps_it_working(place: str) -> None:
 
 
 async def test_settings_reach_the_workers(place: str) -> None:
-    async with Lab.open(place, prefetch=3) as lab:
-        assert lab.log()["prefetch"].dropna().tolist() == [3]
+    async with Lab.open(place, max_body=2000) as lab:
+        client = await lab.client()
+        with pytest.raises(TooLarge, match="2000"):
+            await client.call("create_book", BOOK | {"title": "T" * 2000})
 
 
 async def test_a_setting_that_cannot_be_used_is_explained(place: str) -> None:

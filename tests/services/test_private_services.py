@@ -1,6 +1,7 @@
 """A RabbitMQ and a PostgreSQL of one's own: they keep their data, and never stay behind."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import asyncpg
 import httpx
 import pytest
 
-from labkit.services import handshake, private_services
+from labkit.services import handshake, postgresql, private_services
 from labkit.services.environment import ROOT
+from labkit.services.layout import Home
 from labkit.services.process import recorded
 
 HOLDER = """
@@ -28,9 +30,11 @@ with private_services(Path(sys.argv[1]), durable=False):
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path) -> Iterator[Path]:
     """A folder whose name would break a careless script."""
-    return tmp_path / "the students lab, ü"
+    path = tmp_path / "the students lab, ü"
+    yield path
+    postgresql.discard(Home(path))  # root's is outside of `tmp_path`
 
 
 @pytest.fixture
@@ -45,11 +49,11 @@ def holder(home: Path) -> Iterator["subprocess.Popen[str]"]:
 def nothing_runs(home: Path) -> bool:
     """No process was started with this folder in its command, its environment or its records."""
     mark = os.fsencode(str(home))
-    for entry in Path("/proc").glob("[0-9]*/*"):
-        if entry.name in ("cmdline", "environ") and entry.parent.name != str(os.getpid()):
-            with contextlib.suppress(OSError):  # it has just ended, or is none of ours
-                if mark in entry.read_bytes():
-                    return False
+    others = [pid for pid in os.listdir("/proc") if pid.isdigit() and pid != str(os.getpid())]
+    for pid, name in itertools.product(others, ("cmdline", "environ")):
+        with contextlib.suppress(OSError):  # it has just ended, or is none of ours
+            if mark in Path("/proc", pid, name).read_bytes():
+                return False
     return not recorded(home / "run")
 
 
