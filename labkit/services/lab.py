@@ -68,8 +68,9 @@ def down(progress: Progress) -> None:
 def prepare(progress: Progress) -> None:
     """What has to be installed before anything can start: for the tests, which start their own."""
     with Steps(progress) as steps:
-        steps.begin("Python", venv.ensure)
-        steps.begin("Software", _software)
+        pip = _begin_pip(steps)
+        steps.begin("Python", venv.ensure, *pip)
+        steps.begin("Software", _software, *pip)
 
 
 def addresses(place: Home) -> str:
@@ -85,8 +86,9 @@ def addresses(place: Home) -> str:
 
 
 def _begin(steps: Steps, place: Home, *, with_jupyter: bool) -> None:
-    packages = steps.begin("Python", venv.ensure)
-    services = _begin_given(steps) or _begin_private(steps, place)
+    pip = _begin_pip(steps)
+    packages = steps.begin("Python", venv.ensure, *pip)
+    services = _begin_given(steps) or _begin_private(steps, place, pip)
 
     def serve(cancel: threading.Event) -> str:
         return worker.up(place, _services(place), cancel)
@@ -109,7 +111,12 @@ def _begin_given(steps: Steps) -> list[Future[None]]:
     return [steps.begin(title, check(name)) for name, title in titles.items() if name in given]
 
 
-def _begin_private(steps: Steps, place: Home) -> list[Future[None]]:
+def _begin_pip(steps: Steps) -> list[Future[None]]:
+    """Before Debian's large packages, so that Python's are fetched while those are installed."""
+    return [steps.begin("pip", venv.ensure_pip)] if venv.pip_is_missing() else []
+
+
+def _begin_private(steps: Steps, place: Home, pip: list[Future[None]]) -> list[Future[None]]:
     def broker(cancel: threading.Event) -> str:
         rabbitmq.up(place, cancel)
         version = handshake.amqp(rabbitmq.urls(place)["AMQP_URL"])
@@ -120,7 +127,7 @@ def _begin_private(steps: Steps, place: Home) -> list[Future[None]]:
         version = handshake.postgresql(postgresql.urls(place)["DATABASE_URL"])
         return f"{version}, port {place.port(postgresql.NAME)}"
 
-    after = [steps.begin("Software", _software)] if binaries.missing() else []
+    after = [steps.begin("Software", _software, *pip)] if binaries.missing() else []
     return [
         steps.begin("RabbitMQ", broker, *after),
         steps.begin("PostgreSQL", database, *after),

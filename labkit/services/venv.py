@@ -45,6 +45,23 @@ def complete() -> bool:
     return STAMP.exists() and STAMP.read_text() == _stamp()
 
 
+def pip_is_missing() -> bool:
+    """Debian keeps the pip that belongs to Python in a package of its own."""
+    return not complete() and not _wheels() and shutil.which("uv") is None
+
+
+def ensure_pip(cancel: threading.Event) -> str:
+    """Raises `MissingSoftware` if this Python has no pip and we may not install one."""
+    if not _wheels() and debian.may_install():
+        debian.install(["venv"], cancel)
+    if not _wheels():
+        raise MissingSoftware(
+            "This Python has neither pip nor ensurepip. Debian, Ubuntu, Windows (WSL): "
+            "sudo apt install python3-venv"
+        )
+    return "installed python3-venv"
+
+
 def environment() -> dict[str, str]:
     """The user's environment, with the programs of the virtual environment first."""
     inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
@@ -99,20 +116,11 @@ def _uv(cancel: threading.Event) -> Path:
 
 def _pip(cancel: threading.Event) -> list[str]:
     """A command that runs pip inside the virtual environment, from the wheel that Python brings."""
-    if not (wheels := _bundled()):
-        if not debian.may_install():
-            raise MissingSoftware(
-                "This Python has neither pip nor ensurepip. Install it: "
-                "sudo apt install python3-venv"
-            )
-        debian.install(["venv"], cancel)
-        wheels = _bundled()
-    if not wheels:
-        raise MissingSoftware("This Python has no pip: sudo apt install python3-venv")
-    return [str(PYTHON), str(wheels[-1] / "pip"), "--disable-pip-version-check", "--no-input"]
+    ensure_pip(cancel)
+    return [str(PYTHON), str(_wheels()[-1] / "pip"), "--disable-pip-version-check", "--no-input"]
 
 
-def _bundled() -> list[Path]:
+def _wheels() -> list[Path]:
     return [wheel for folder in WHEELS for wheel in sorted(folder.glob("pip-*.whl"))]
 
 
