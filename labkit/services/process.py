@@ -58,8 +58,14 @@ class Process:
             if time.monotonic() > end:
                 raise ServiceError(f"{self.name} (pid {self.pid}) cannot be stopped: look at `ps`.")
             time.sleep(0.02)
-            self.alive()
+        self._collect(end)
         self.record.unlink(missing_ok=True)
+
+    def _collect(self, end: float) -> None:
+        """Take our child's exit status, which is there when the last of its threads has ended."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+                time.sleep(0.01)
 
     def log_tail(self, lines: int = 15) -> str:
         return tail(self.log, lines)

@@ -61,8 +61,11 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
         try:
             _start(home, software, cancel, remembered=remembered)
             return urls(home)
-        except PortTaken:
+        except BaseException as error:
+            # Half-booted it does not listen to SIGTERM, and it has nothing to save.
             down(home, graceful=False)
+            if not isinstance(error, PortTaken):
+                raise
     raise NotReady(
         "RabbitMQ found each port taken that it tried: see what listens with `ss -ltnp`."
     )
@@ -72,7 +75,7 @@ def down(home: Home, *, graceful: bool = True) -> None:
     """Stop node and epmd. Not graceful: at once, for a node whose data nobody wants."""
     for name in (NAME, EPMD):  # in this order: a stopping node still talks to its epmd
         if (process := find(name, home.run_dir)) is not None:
-            process.stop(signal.SIGTERM, deadline=30 if graceful and name == NAME else 0)
+            process.stop(signal.SIGTERM, deadline=20 if graceful and name == NAME else 0)
 
 
 def urls(home: Home) -> dict[str, str]:
