@@ -30,6 +30,10 @@ POSTGRES = (
 )
 
 INSTALL = {
+    "pip": (
+        "pip:        Debian, Ubuntu and Windows (WSL): sudo apt install python3-venv"
+        " · macOS: brew install python@3.13"
+    ),
     "RabbitMQ": (
         "RabbitMQ:   Debian, Ubuntu and Windows (WSL): sudo apt install rabbitmq-server"
         " · macOS: brew install rabbitmq"
@@ -84,7 +88,7 @@ def postgresql() -> PostgreSQL | None:
 
 
 def missing() -> list[str]:
-    """The names, as in `INSTALL`, of what is not here."""
+    """Which of the two is not here."""
     found = {"RabbitMQ": rabbitmq(), "PostgreSQL": postgresql()}
     return [name for name, where in found.items() if where is None]
 

@@ -14,7 +14,7 @@ from labkit.services.waiting import run
 PACKAGES = {
     "RabbitMQ": "rabbitmq-server",
     "PostgreSQL": "postgresql",
-    "venv": "python3-venv",
+    "pip": "python3-venv",
 }
 
 SCRIPT = """\

@@ -9,7 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from labkit.services import postgresql, rabbitmq
+from labkit.services import ownership, postgresql, rabbitmq
 from labkit.services.layout import Home
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     for stop in stops:
         stop.result()
     if not home.durable:
-        postgresql.discard(home)  # as root it may be elsewhere, where nobody would remove it
+        ownership.discard(home)  # as root it may be elsewhere, where nobody would remove it
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ def up(progress: Progress, *, with_jupyter: bool = False) -> None:
     place.make()
     with lock.exclusive(place.path / "lock", lambda: progress.say("  … another `make` is at work")):
         before = {process.pid for process in recorded(place.run_dir) if process.alive()}
+        _refuse_what_cannot_be_installed()
         try:
             with Steps(progress) as steps:
                 _begin(steps, place, with_jupyter=with_jupyter)
@@ -67,6 +68,7 @@ def down(progress: Progress) -> None:
 
 def prepare(progress: Progress) -> None:
     """What has to be installed before anything can start: for the tests, which start their own."""
+    _refuse_what_cannot_be_installed()
     with Steps(progress) as steps:
         pip = _begin_pip(steps)
         steps.begin("Python", venv.ensure, *pip)
@@ -83,6 +85,14 @@ def addresses(place: Home) -> str:
         "For programs": f"set -a; . {place.env_file.relative_to(environment.ROOT)}",
     }
     return "\n".join(f"  {name:<12} {text}" for name, text in rows.items())
+
+
+def _refuse_what_cannot_be_installed() -> None:
+    """All at once, before anything is begun. Raises `MissingSoftware`."""
+    pip = ["pip"] if venv.pip_is_missing() else []
+    services = [] if environment.given_services(os.environ) else binaries.missing()
+    if (pip or services) and not debian.may_install():
+        raise MissingSoftware(binaries.advice(pip + services))
 
 
 def _begin(steps: Steps, place: Home, *, with_jupyter: bool) -> None:

@@ -1,22 +1,19 @@
 """A private PostgreSQL: its own data, port and superuser, on the loopback interface."""
 
-import hashlib
 import os
-import pwd
 import shutil
 import signal
-import subprocess
 import threading
 from pathlib import Path
 
-from labkit.services import binaries, handshake, identity, ports
+from labkit.services import binaries, handshake, identity, ownership, ports
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.layout import Home
 from labkit.services.process import Process, find, start
 from labkit.services.waiting import run, until_ready
 
-NAME = "postgresql"
+NAME = ownership.NAME
 USER = DATABASE = "lab"
 PORT = 5432
 START_DEADLINE = 60.0
@@ -42,7 +39,7 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
         _wait(running, home, cancel)
         return urls(home)
     software = binaries.need_postgresql()
-    data = _folder(home) / "data"
+    data = ownership.folder(home) / "data"
     if not (data / "PG_VERSION").exists():
         _initialise(software, data, home, cancel)
     _check_version(software, data)
@@ -71,68 +68,20 @@ def down(home: Home, *, graceful: bool = True) -> None:
         process.stop(signal.SIGINT if graceful else signal.SIGQUIT, deadline=30)
 
 
-def discard(home: Home) -> None:
-    """Remove the data, wherever it is."""
-    link = home.path / NAME
-    shutil.rmtree(link.resolve(), ignore_errors=True)
-    if link.is_symlink():
-        link.unlink()
-
-
 def urls(home: Home) -> dict[str, str]:
     login = f"{USER}:{home.password(NAME)}@{ports.LOOPBACK}:{home.port(NAME)}"
     return {"DATABASE_URL": f"postgresql://{login}/{DATABASE}"}
-
-
-def other_user() -> str | None:
-    """As whom PostgreSQL runs when we are root, which it refuses to be."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in names else "nobody"
-
-
-def _folder(home: Home) -> Path:
-    """Where its things are. If its user cannot reach them under `home`, a link leads to them."""
-    link = home.path / NAME
-    user = other_user()
-    if user is None:
-        link.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return link
-    if not link.is_symlink():
-        link.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.chown(link, user)
-        if _reaches(user, link):
-            return link
-        link.rmdir()
-    digest = hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
-    target = Path("/var/tmp") / f"lab-postgresql-{digest}"  # noqa: S108 - ours alone, see below
-    _claim(target, user)
-    link.unlink(missing_ok=True)  # a copied folder's link leads to the data of the original
-    link.symlink_to(target)
-    return target
-
-
-def _claim(target: Path, user: str) -> None:
-    """Anybody may write to /var/tmp: refuse a folder that somebody else has put there."""
-    if not os.path.lexists(target):
-        target.mkdir(mode=0o700)
-        shutil.chown(target, user)
-    status = target.lstat()
-    if target.is_symlink() or status.st_uid != pwd.getpwnam(user).pw_uid or status.st_mode & 0o077:
-        raise ServiceError(f"{target} belongs to somebody else: look at it, and remove it.")
-
-
-def _reaches(user: str, folder: Path) -> bool:
-    command = ["test", "-w", str(folder), "-a", "-x", str(folder)]
-    return subprocess.run(command, check=False, cwd="/", **identity.run_as(user)).returncode == 0
 
 
 def _initialise(
     software: binaries.PostgreSQL, data: Path, home: Home, cancel: threading.Event
 ) -> None:
     """Make the data directory under another name first: what is interrupted is not taken for it."""
-    draft, secret, user = data.with_name("draft"), data.with_name("password"), other_user()
+    draft, secret, user = (
+        data.with_name("draft"),
+        data.with_name("password"),
+        ownership.other_user(),
+    )
     shutil.rmtree(draft, ignore_errors=True)
     write_atomically(secret, home.password(NAME) + "\n")
     if user is not None:
@@ -172,7 +121,7 @@ def _start(software: binaries.PostgreSQL, data: Path, home: Home) -> Process:
         run_dir=home.run_dir,
         log=home.log(NAME),
         env=_environment(),
-        user=other_user(),
+        user=ownership.other_user(),
         cwd=data,
     )
 

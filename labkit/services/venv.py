@@ -7,7 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
-from labkit.services import debian
+from labkit.services import binaries, debian
 from labkit.services.environment import ROOT
 from labkit.services.errors import MissingSoftware, ServiceError
 from labkit.services.files import write_atomically
@@ -53,12 +53,9 @@ def pip_is_missing() -> bool:
 def ensure_pip(cancel: threading.Event) -> str:
     """Raises `MissingSoftware` if this Python has no pip and we may not install one."""
     if not _wheels() and debian.may_install():
-        debian.install(["venv"], cancel)
+        debian.install(["pip"], cancel)
     if not _wheels():
-        raise MissingSoftware(
-            "This Python has neither pip nor ensurepip. Debian, Ubuntu, Windows (WSL): "
-            "sudo apt install python3-venv"
-        )
+        raise MissingSoftware(binaries.advice(["pip"]))
     return "installed python3-venv"
 
 

@@ -14,7 +14,7 @@ import asyncpg
 import httpx
 import pytest
 
-from labkit.services import handshake, postgresql, private_services
+from labkit.services import handshake, ownership, private_services
 from labkit.services.environment import ROOT
 from labkit.services.layout import Home
 from labkit.services.process import recorded
@@ -34,7 +34,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """A folder whose name would break a careless script."""
     path = tmp_path / "the students lab, ü"
     yield path
-    postgresql.discard(Home(path))  # root's is outside of `tmp_path`
+    ownership.discard(Home(path))  # root's is outside of `tmp_path`
 
 
 @pytest.fixture
