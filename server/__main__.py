@@ -51,7 +51,7 @@ async def prepare(database: Database, settings: Settings, stop: asyncio.Event) -
         try:
             await database.create_tables()
             async with database.transaction() as transaction:
-                await auth.store_key(transaction, auth.DEVELOPMENT_USER, settings.api_key)
+                await auth.prepare(transaction, settings.api_key)
             return
         except Unavailable as error:
             log.warning("the database cannot be reached", error=str(error.__cause__), retry_in=1)

@@ -12,15 +12,23 @@ from server.errors import ApiError, Unavailable, UnknownAction, UnsupportedVersi
 from server.handlers import VERSIONS
 from server.handlers.action import Action
 from server.idempotency import Claim, once
+from server.principal import Principal
+from server.rate_limit import RateLimit
 from server.steps import Observer, Step, nobody
 
 
 class Application:
     """Authenticates, validates and applies requests. It owns nothing: the database is lent."""
 
-    def __init__(self, database: Database, observe: Observer = nobody) -> None:
+    def __init__(
+        self,
+        database: Database,
+        observe: Observer = nobody,
+        limit: RateLimit | None = None,
+    ) -> None:
         self._database = database
         self._observe = observe
+        self._limit = limit or RateLimit()
 
     async def execute(self, request: Request) -> Reply:
         """The reply to the request; a refusal is a reply too.
@@ -37,14 +45,25 @@ class Application:
 
     async def _execute(self, request: Request) -> Reply:
         action = _action(request)
+        self._limit.take(auth.credentials(request))
         async with self._database.reading() as connection:
-            principal = await auth.authenticate(connection, request.auth)
-            await self._observe(Step.AUTHENTICATED, request.id)
-            payload = validate(action.payload, request.data)
-            if action.writes is None:
+            principal = await self._authenticate(connection, action, request)
+            payload = validate(action.payload, auth.without_token(request.data))
+            if action.writes is None or principal is None:
                 return Reply(data=_json(await action.handler(connection, payload)))
+        principal.require_librarian()
         claim = Claim.of(request, payload, principal.user_id, action.writes)
         return await self._write(request, action, payload, claim)
+
+    async def _authenticate(
+        self, connection: AsyncConnection, action: Action, request: Request
+    ) -> Principal | None:
+        """None for an action that is for everybody."""
+        if action.public:
+            return None
+        principal = await auth.authenticate(connection, request)
+        await self._observe(Step.AUTHENTICATED, request.id)
+        return principal
 
     async def _write(
         self, request: Request, action: Action, payload: BaseModel, claim: Claim

@@ -1,25 +1,24 @@
-"""Who is calling: an API key becomes a principal."""
+"""Who is calling: an API key or a token becomes a principal."""
 
 import hashlib
-from dataclasses import dataclass
+from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server import tokens
+from server.contract import Request
 from server.errors import Unauthorized
-from server.models import User
+from server.models import ApiKey, User
+from server.principal import Principal, Role
 
-DEVELOPMENT_USER = "librarian"
+CONFIGURED_USER = "librarian"
+CONFIGURED = "API_KEY"
+"""The user that every server has, and the label of that user's key from the settings."""
 
-
-@dataclass(frozen=True)
-class Principal:
-    """An authenticated caller."""
-
-    user_id: int
-    name: str
+TOKEN_FIELD = "auth_token"  # noqa: S105  (the name of the field)
 
 
 def hashed(api_key: str) -> str:
@@ -27,26 +26,54 @@ def hashed(api_key: str) -> str:
     return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-async def authenticate(connection: AsyncConnection, api_key: SecretStr | None) -> Principal:
-    """Raises ``Unauthorized``.
+def credentials(request: Request) -> str | None:
+    """What the request proves itself with, as a digest: a name for the caller that is no secret."""
+    given = request.auth.get_secret_value() if request.auth else request.data.get(TOKEN_FIELD)
+    return hashed(given) if isinstance(given, str) else None
 
-    The look-up is by digest: how long it takes tells a guesser about the digest of the guess,
+
+def without_token(data: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name != TOKEN_FIELD}
+
+
+async def authenticate(connection: AsyncConnection, request: Request) -> Principal:
+    """The user of ``auth``, or else of ``data.auth_token``. Raises ``Unauthorized``."""
+    if request.auth is not None:
+        return await _by_key(connection, request.auth)
+    token = request.data.get(TOKEN_FIELD)
+    if isinstance(token, str):
+        return await tokens.read(connection, token)
+    raise Unauthorized("Who asks? Send an API key as `auth`, or a token as `data.auth_token`.")
+
+
+async def _by_key(connection: AsyncConnection, api_key: SecretStr) -> Principal:
+    """The look-up is by digest: how long it takes tells a guesser about the digest of the guess,
     which leads to no key, and nothing about how near the guess came.
     """
-    if api_key is None:
-        raise Unauthorized("No API key: send it in the request's field `auth`.")
-    digest = hashed(api_key.get_secret_value())
-    found = await connection.execute(select(User.id, User.name).where(User.api_key_hash == digest))
-    row = found.one_or_none()
-    if row is None:
-        raise Unauthorized("This API key is not known. The lab's own is API_KEY in .lab/lab.env.")
-    return Principal(row.id, row.name)
-
-
-async def store_key(connection: AsyncConnection, name: str, api_key: str) -> None:
-    """Make ``api_key`` the key of the user ``name``, who is created if need be."""
-    digest = hashed(api_key)
-    statement = insert(User).values(name=name, api_key_hash=digest)
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=[User.name], set_={"api_key_hash": digest})
+    statement = (
+        select(User.id, User.name, User.role)
+        .join(ApiKey)
+        .where(ApiKey.key_hash == hashed(api_key.get_secret_value()), ApiKey.revoked_at.is_(None))
     )
+    user = (await connection.execute(statement)).one_or_none()
+    if user is None:
+        raise Unauthorized("This API key is not known. The lab's own is API_KEY in .lab/lab.env.")
+    return Principal(user.id, user.name, user.role)
+
+
+async def prepare(connection: AsyncConnection, api_key: str) -> None:
+    """There is a librarian, ``api_key`` is the configured key, and tokens can be signed.
+
+    Configuring another key revokes the one that was configured before.
+    """
+    user = insert(User).values(name=CONFIGURED_USER, role=Role.LIBRARIAN)
+    await connection.execute(user.on_conflict_do_nothing())
+    mine = select(User.id).where(User.name == CONFIGURED_USER)
+    user_id = (await connection.execute(mine)).scalar_one()
+    others = update(ApiKey).where(ApiKey.label == CONFIGURED, ApiKey.key_hash != hashed(api_key))
+    await connection.execute(others.values(revoked_at=func.now()))
+    key = insert(ApiKey).values(user_id=user_id, label=CONFIGURED, key_hash=hashed(api_key))
+    await connection.execute(
+        key.on_conflict_do_update(index_elements=[ApiKey.key_hash], set_={"revoked_at": None})
+    )
+    await tokens.ensure_signing_key(connection)

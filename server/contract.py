@@ -8,7 +8,7 @@ Parsing is strict: ``"1949"`` is no year and a field nobody knows is an error, s
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import from_json, to_json
+from stdnum import isbn
+from stdnum.exceptions import ValidationError as StdnumError
 
 from server.errors import ApiError, InvalidData, Malformed
 
@@ -145,9 +147,42 @@ Title = Annotated[str, Field(min_length=1, max_length=500), STORABLE]
 Name = Annotated[str, Field(min_length=1, max_length=200), STORABLE]
 Genre = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
 Country = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
-Year = Annotated[int, Field(ge=-3000, le=2100)]
-Isbn = Annotated[str, Field(min_length=10, max_length=20), STORABLE]
+
+
+def _not_far_ahead(year: int) -> int:
+    latest = datetime.now(UTC).year + 5
+    if year > latest:
+        raise ValueError(f"must not be later than {latest}")
+    return year
+
+
+def _isbn13(text: str) -> str:
+    """Checked, and always as 13 digits: ISBN-10 and hyphens are spellings of the same number."""
+    try:
+        return str(isbn.to_isbn13(isbn.validate(text)))
+    except StdnumError as error:
+        raise ValueError(f"not an ISBN-10 or ISBN-13: {error}") from None
+
+
+Year = Annotated[int, Field(ge=-3000, le=9998), AfterValidator(_not_far_ahead)]
+IsbnText = Annotated[str, Field(min_length=1, max_length=20), STORABLE]
+Isbn = Annotated[str, Field(max_length=20), AfterValidator(_isbn13)]
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+
+
+class Credentials(_Message):
+    """Who logs in."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200), STORABLE]
+    password: Annotated[SecretStr, Field(min_length=1, max_length=1000)]
+
+
+class Token(_Message):
+    """A JWT, to be sent as ``data.auth_token`` in place of ``auth`` until it expires."""
+
+    token: str
+    expires_at: datetime
+    role: str
 
 
 class _Update(_Message):
@@ -190,7 +225,7 @@ class Page(_Message):
     cursor: Annotated[str, Field(max_length=1000)] | None = None
 
 
-# Version 1: the author of a book is a piece of text.
+# Version 1: the author of a book is a piece of text, and so is its ISBN.
 
 
 class CreateBookV1(_Message):
@@ -199,14 +234,14 @@ class CreateBookV1(_Message):
     title: Title
     author: Name
     year: Year | None = None
-    isbn: Isbn | None = None
+    isbn: IsbnText | None = None
 
 
 class UpdateBookV1(_Update):
     title: Title = ""
     author: Name = ""
     year: Year | None = None
-    isbn: Isbn | None = None
+    isbn: IsbnText | None = None
 
 
 class StoredBookV1(_Stored):
@@ -279,15 +314,23 @@ class UpdateBookV2(_Update):
     isbn: Isbn | None = None
 
 
+Sort = Literal["id", "title", "year", "-id", "-title", "-year"]
+"""By what a list is sorted; with ``-`` the last comes first. Equal ones are sorted by id."""
+
+
 class FindBooks(Page):
-    """A page of those books that meet every condition given."""
+    """A page of those books that meet every condition given.
+
+    ``author`` and ``title`` are words that are all in the author's name or in the title.
+    """
 
     genre: Genre | None = None
     author_id: Id | None = None
+    author: Name | None = None
     year_from: Year | None = None
     year_to: Year | None = None
     title: Title | None = None
-    """Words that are all in the title, in any order."""
+    sort: Sort = "id"
 
 
 class StoredBookV2(_Stored):

@@ -14,6 +14,7 @@ from server.settings import Settings
 
 LOCK_NOT_AVAILABLE = "55P03"
 FOREIGN_KEY_VIOLATION = "23503"
+UNIQUE_VIOLATION = "23505"
 
 _TRANSIENT_CLASSES = ("08", "40", "53", "57")
 """SQLSTATE classes: connection, rollback (deadlock, serialization), resources, shutdown

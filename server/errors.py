@@ -92,6 +92,13 @@ class TooLarge(ApiError):
     code = "too_large"
 
 
+class RateLimited(ApiError):
+    """This caller asks faster than the server allows: slow down, and ask again in a moment."""
+
+    code = "rate_limited"
+    is_transient = True
+
+
 class Expired(ApiError):
     """The request's deadline had passed before anyone worked on it."""
 

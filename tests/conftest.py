@@ -20,7 +20,7 @@ from server import auth
 from server.application import Application
 from server.database import Database
 from server.settings import Settings
-from tests.support import at
+from tests.support import Caller, at
 
 _services = pytest.StashKey[ExitStack]()
 
@@ -82,12 +82,12 @@ def settings(vhost: str, empty_database: str) -> Settings:
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """Tables, and one user: ``auth.DEVELOPMENT_USER`` with the settings' key."""
+    """Tables, and one user: the librarian, with the settings' key."""
     database = Database(settings)
     try:
         await database.create_tables()
         async with database.transaction() as transaction:
-            await auth.store_key(transaction, auth.DEVELOPMENT_USER, settings.api_key)
+            await auth.prepare(transaction, settings.api_key)
         yield database
     finally:
         await database.close()
@@ -96,3 +96,9 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 @pytest.fixture
 def application(database: Database) -> Application:
     return Application(database)
+
+
+@pytest.fixture
+def call(application: Application, settings: Settings) -> Caller:
+    """The librarian's calls."""
+    return Caller(application, settings.api_key)

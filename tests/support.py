@@ -18,6 +18,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from server.amqp import Worker
 from server.application import Application
+from server.contract import Reply, Request
 from server.settings import Settings
 from server.steps import Observer, nobody
 from server.topology import DEAD_LETTERS, REQUESTS
@@ -54,6 +55,27 @@ async def worker_here(
     finally:
         stop.set()
         await worker
+
+
+class Caller:
+    """Asks the application itself, without a transport."""
+
+    def __init__(self, application: Application, api_key: str) -> None:
+        self._application = application
+        self.api_key = api_key
+        self._ids = iter(range(1, 1000))
+
+    async def __call__(
+        self, action: str, data: dict[str, Any] | None = None, **fields: Any
+    ) -> Reply:
+        request = {
+            "id": str(next(self._ids)),
+            "version": "v1",
+            "action": action,
+            "data": data or {},
+            "auth": self.api_key,
+        }
+        return await self._application.execute(Request.model_validate(request | fields))
 
 
 class WorkerProcess:

@@ -13,11 +13,16 @@ Handler = Callable[[AsyncConnection, Any], Awaitable[BaseModel]]
 
 @dataclass(frozen=True)
 class Action:
-    """A handler with its payload's model. ``writes`` names the resource type of a write."""
+    """A handler with its payload's model.
+
+    ``writes`` names the resource type of a write, which takes a librarian. ``public`` is for
+    whoever cannot say yet who it is.
+    """
 
     handler: Handler
     payload: type[BaseModel]
     writes: str | None = None
+    public: bool = False
 
     @property
     def name(self) -> str:

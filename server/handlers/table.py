@@ -1,27 +1,46 @@
-"""What the handlers of all resources have in common: one row in, one row out."""
+"""What the handlers of all resources have in common: one row in, one row out, pages of rows."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, Select, delete, insert, null, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import Page
+from server.contract import Page, Sort
 from server.errors import NotFound
-from server.handlers.cursor import after, position
+from server.handlers.cursor import Position, decode, encode
 
 Stored = TypeVar("Stored", bound=BaseModel)
 
 
-class Table(Generic[Stored]):
-    """The rows of one entity, answered as ``stored``. ``noun`` is what an error calls a row."""
+@dataclass(frozen=True)
+class Order:
+    """A list is sorted by ``column``, whose values are ``value_type``, and then by id."""
 
-    def __init__(self, entity: type[Any], stored: type[Stored], noun: str) -> None:
+    column: ColumnElement[Any]
+    value_type: type[object]
+
+
+class Table(Generic[Stored]):
+    """The rows of one entity, answered as ``stored``. ``noun`` is what an error calls a row.
+
+    ``orders`` are the orders, besides the one by id, in which its pages can be asked for.
+    """
+
+    def __init__(
+        self,
+        entity: type[Any],
+        stored: type[Stored],
+        noun: str,
+        orders: Mapping[str, Order] | None = None,
+    ) -> None:
         self.entity = entity
         self._columns = entity.__table__.columns
         self._stored = stored
         self._noun = noun
+        self._orders = orders or {}
 
     async def add(self, connection: AsyncConnection, values: Mapping[str, Any]) -> Stored:
         statement = insert(self.entity).values(**values).returning(*self._columns)
@@ -34,34 +53,50 @@ class Table(Generic[Stored]):
     async def change(
         self, connection: AsyncConnection, row_id: int, values: Mapping[str, Any]
     ) -> Stored:
-        which = update(self.entity).where(self.entity.id == row_id)
-        return await self._the_one(
-            connection, which.values(**values).returning(*self._columns), row_id
-        )
+        statement = update(self.entity).where(self.entity.id == row_id).values(**values)
+        return await self._the_one(connection, statement.returning(*self._columns), row_id)
 
     async def remove(self, connection: AsyncConnection, row_id: int) -> None:
         statement = delete(self.entity).where(self.entity.id == row_id)
         await self._the_one(connection, statement.returning(*self._columns), row_id)
 
-    def all(self) -> Select[Any]:
-        return select(*self._columns)
-
     async def page(
-        self, connection: AsyncConnection, chosen: Select[Any], page: Page
+        self,
+        connection: AsyncConnection,
+        page: Page,
+        *conditions: ColumnElement[bool],
+        sort: Sort = "id",
     ) -> tuple[list[Stored], str | None]:
-        """The page's rows in the order of their ids, and the cursor of the page after it.
+        """The page's rows, and the cursor of the page after it.
 
         By key, not by offset: a page costs the same wherever it is, and rows that are added or
         deleted meanwhile make no other row appear twice or be missed.
         """
-        statement = (
-            chosen.where(self.entity.id > position(page.cursor))
-            .order_by(self.entity.id)
-            .limit(page.limit + 1)  # one more than asked for tells whether there is a next page
-        )
-        rows = (await connection.execute(statement)).all()
+        order = self._orders.get(sort.removeprefix("-"))
+        statement = self._sorted(sort, order).where(*conditions)
+        if page.cursor is not None:
+            start = decode(page.cursor, sort, order.value_type if order else type(None))
+            statement = statement.where(self._after(start, order))
+        # One more than asked for tells whether there is a next page.
+        rows = (await connection.execute(statement.limit(page.limit + 1))).all()
         shown = [self._stored.model_validate(row) for row in rows[: page.limit]]
-        return shown, after(rows[page.limit - 1].id) if len(rows) > page.limit else None
+        if len(rows) <= page.limit:
+            return shown, None
+        last = rows[page.limit - 1]
+        return shown, encode(Position(sort=sort, value=last.sorted_by, id=last.id))
+
+    def _sorted(self, sort: Sort, order: Order | None) -> Select[Any]:
+        keys = [self.entity.id] if order is None else [order.column, self.entity.id]
+        value = (order.column if order else null()).label("sorted_by")
+        ways = [key.desc() for key in keys] if sort.startswith("-") else keys
+        return select(*self._columns, value).order_by(*ways)
+
+    def _after(self, start: Position, order: Order | None) -> ColumnElement[bool]:
+        """Rows behind ``start``: one comparison of rows, which is one range of the index."""
+        here: Any = self.entity.id if order is None else tuple_(order.column, self.entity.id)
+        there: Any = start.id if order is None else tuple_(start.value, start.id)
+        after: ColumnElement[bool] = here < there if start.sort.startswith("-") else here > there
+        return after
 
     async def _the_one(self, connection: AsyncConnection, statement: Any, row_id: int) -> Stored:
         row = (await connection.execute(statement)).one_or_none()

@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server.contract import (
     BooksV1,
     CreateBookV1,
+    Credentials,
     Deleted,
     Nothing,
     Page,
@@ -14,6 +15,7 @@ from server.contract import (
     Which,
 )
 from server.handlers.action import Action
+from server.handlers.auth import login
 from server.handlers.table import Table
 from server.models import BookV1
 
@@ -33,7 +35,7 @@ async def get_book(connection: AsyncConnection, book: Which) -> StoredBookV1:
 
 
 async def get_books(connection: AsyncConnection, page: Page) -> BooksV1:
-    books, following = await BOOKS.page(connection, BOOKS.all(), page)
+    books, following = await BOOKS.page(connection, page)
     return BooksV1(books=books, next=following)
 
 
@@ -48,6 +50,7 @@ async def delete_book(connection: AsyncConnection, book: Which) -> Deleted:
 
 ACTIONS = [
     Action(ping, Nothing),
+    Action(login, Credentials, public=True),
     Action(create_book, CreateBookV1, writes="book_v1"),
     Action(get_book, Which),
     Action(get_books, Page),

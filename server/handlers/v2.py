@@ -1,9 +1,10 @@
 """Version 2: authors, and books that belong to one and have a genre."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, literal_column, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +13,7 @@ from server.contract import (
     BooksV2,
     CreateAuthor,
     CreateBookV2,
+    Credentials,
     Deleted,
     FindBooks,
     Nothing,
@@ -22,15 +24,24 @@ from server.contract import (
     UpdateBookV2,
     Which,
 )
-from server.database import FOREIGN_KEY_VIOLATION, sqlstate
+from server.database import FOREIGN_KEY_VIOLATION as FOREIGN_KEY
+from server.database import UNIQUE_VIOLATION as UNIQUE
+from server.database import sqlstate
 from server.errors import ApiError, Conflict, NotFound
 from server.handlers.action import Action
-from server.handlers.table import Table
+from server.handlers.auth import login
+from server.handlers.table import Order, Table
 from server.handlers.v1 import ping
 from server.models import Author, BookV2
+from server.models.entities import YEAR_OR_LAST
 
 AUTHORS = Table(Author, StoredAuthor, noun="author")
-BOOKS = Table(BookV2, StoredBookV2, noun="book")
+BOOKS = Table(
+    BookV2,
+    StoredBookV2,
+    noun="book",
+    orders={"title": Order(BookV2.__table__.columns.title, str), "year": Order(YEAR_OR_LAST, int)},
+)
 
 
 async def create_author(connection: AsyncConnection, author: CreateAuthor) -> StoredAuthor:
@@ -42,7 +53,7 @@ async def get_author(connection: AsyncConnection, author: Which) -> StoredAuthor
 
 
 async def get_authors(connection: AsyncConnection, page: Page) -> Authors:
-    authors, following = await AUTHORS.page(connection, AUTHORS.all(), page)
+    authors, following = await AUTHORS.page(connection, page)
     return Authors(authors=authors, next=following)
 
 
@@ -51,13 +62,14 @@ async def update_author(connection: AsyncConnection, author: UpdateAuthor) -> St
 
 
 async def delete_author(connection: AsyncConnection, author: Which) -> Deleted:
-    with _reference_refused(Conflict(f"Author {author.id} has books.", {"id": author.id})):
+    has_books = Conflict(f"Author {author.id} has books: delete them first.", {"id": author.id})
+    with _refused_as({FOREIGN_KEY: has_books}):
         await AUTHORS.remove(connection, author.id)
     return Deleted(id=author.id)
 
 
 async def create_book(connection: AsyncConnection, book: CreateBookV2) -> StoredBookV2:
-    with _reference_refused(_no_author(book.author_id)):
+    with _refused_as({FOREIGN_KEY: _no_author(book.author_id), UNIQUE: _isbn_taken(book.isbn)}):
         return await BOOKS.add(connection, book.model_dump())
 
 
@@ -66,13 +78,12 @@ async def get_book(connection: AsyncConnection, book: Which) -> StoredBookV2:
 
 
 async def get_books(connection: AsyncConnection, find: FindBooks) -> BooksV2:
-    chosen = BOOKS.all().where(*_conditions(find))
-    books, following = await BOOKS.page(connection, chosen, find)
+    books, following = await BOOKS.page(connection, find, *_conditions(find), sort=find.sort)
     return BooksV2(books=books, next=following)
 
 
 async def update_book(connection: AsyncConnection, book: UpdateBookV2) -> StoredBookV2:
-    with _reference_refused(_no_author(book.author_id)):
+    with _refused_as({FOREIGN_KEY: _no_author(book.author_id), UNIQUE: _isbn_taken(book.isbn)}):
         return await BOOKS.change(connection, book.id, book.changes)
 
 
@@ -91,27 +102,40 @@ def _conditions(find: FindBooks) -> Iterator[ColumnElement[bool]]:
     if find.year_to is not None:
         yield BookV2.year <= find.year_to
     if find.title is not None:
-        words = func.plainto_tsquery("simple", find.title)
-        yield func.to_tsvector("simple", BookV2.title).bool_op("@@")(words)
+        yield _has_words(BookV2.title, find.title)
+    if find.author is not None:
+        yield BookV2.author_id.in_(select(Author.id).where(_has_words(Author.name, find.author)))
+
+
+def _has_words(column: Any, words: str) -> ColumnElement[bool]:
+    """All the words, in any order, whole and in any case; in no language, so none is left out."""
+    language: ColumnElement[str] = literal_column("'simple'")
+    matches = func.to_tsvector(language, column).bool_op("@@")
+    return matches(func.plainto_tsquery(language, words))
 
 
 def _no_author(author_id: int) -> NotFound:
     return NotFound(f"There is no author {author_id}.", {"author_id": author_id})
 
 
+def _isbn_taken(isbn: str | None) -> Conflict:
+    return Conflict(f"There is a book with the ISBN {isbn} already.", {"isbn": isbn})
+
+
 @contextmanager
-def _reference_refused(error: ApiError) -> Iterator[None]:
-    """``error`` where PostgreSQL finds that a reference would lead nowhere."""
+def _refused_as(errors: Mapping[str, ApiError]) -> Iterator[None]:
+    """What PostgreSQL refuses, by its SQLSTATE, in the API's words."""
     try:
         yield
     except DBAPIError as refused:
-        if sqlstate(refused) == FOREIGN_KEY_VIOLATION:
-            raise error from refused
+        if sqlstate(refused) in errors:
+            raise errors[sqlstate(refused)] from refused
         raise
 
 
 ACTIONS = [
     Action(ping, Nothing),
+    Action(login, Credentials, public=True),
     Action(create_author, CreateAuthor, writes="author_v2"),
     Action(get_author, Which),
     Action(get_authors, Page),

@@ -1,6 +1,17 @@
 """The library's tables."""
 
-from sqlalchemy import BigInteger, ForeignKey, Identity
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    func,
+    literal_column,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.models.base import Base, CreatedAt
@@ -38,21 +49,66 @@ class BookV2(Base):
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     title: Mapped[str]
-    author_id: Mapped[int] = mapped_column(ForeignKey(Author.id), index=True)
-    genre: Mapped[str | None] = mapped_column(index=True)
-    year: Mapped[int | None] = mapped_column(index=True)
-    isbn: Mapped[str | None]
+    author_id: Mapped[int] = mapped_column(ForeignKey(Author.id))
+    genre: Mapped[str | None]
+    year: Mapped[int | None]
+    isbn: Mapped[str | None] = mapped_column(unique=True)
     created_at: Mapped[CreatedAt]
 
 
+NO_YEAR = 9999
+"""A book without a year is sorted as if it came after all others: null has no place in an order."""
+
+YEAR_OR_LAST = func.coalesce(BookV2.year, literal_column(str(NO_YEAR)))
+
+# A page of a list is a range of one of these: it costs the same wherever it begins. The id at the
+# end makes the order total, since many books share a year.
+Index("ix_books_v2_title_id", BookV2.title, BookV2.id)
+Index("ix_books_v2_year_id", YEAR_OR_LAST, BookV2.id)
+Index("ix_books_v2_genre_id", BookV2.genre, BookV2.id)
+Index("ix_books_v2_author_id_id", BookV2.author_id, BookV2.id)
+Index(
+    "ix_books_v2_title_words",
+    func.to_tsvector(literal_column("'simple'"), BookV2.title),
+    postgresql_using="gin",
+)
+
+
 class User(Base):
-    """Who may call. The key itself is stored nowhere, only its SHA-256."""
+    """Who may call. A reader reads; a librarian also writes."""
 
     __tablename__ = "users"
+    __table_args__ = (CheckConstraint("role IN ('reader', 'librarian')", name="role"),)
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
-    api_key_hash: Mapped[str | None] = mapped_column(unique=True)
+    role: Mapped[str]
+    password_hash: Mapped[str | None]
+    """Argon2id; null for a user who only has API keys."""
+    created_at: Mapped[CreatedAt]
+
+
+class ApiKey(Base):
+    """One of a user's keys. The key itself is stored nowhere, only its SHA-256."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id), index=True)
+    label: Mapped[str]
+    """What its owner calls it."""
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[CreatedAt]
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class SigningKey(Base):
+    """What tokens are signed with. It is in the database so that all servers share it."""
+
+    __tablename__ = "signing_keys"
+
+    kid: Mapped[str] = mapped_column(primary_key=True)
+    secret: Mapped[str]
     created_at: Mapped[CreatedAt]
 
 

@@ -4,34 +4,7 @@ from typing import Any
 
 import pytest
 
-from server.application import Application
-from server.contract import Reply, Request
-from server.settings import Settings
-from tests.support import BOOK
-
-
-class Caller:
-    def __init__(self, application: Application, api_key: str) -> None:
-        self._application = application
-        self._api_key = api_key
-        self._ids = iter(range(1, 1000))
-
-    async def __call__(
-        self, action: str, data: dict[str, Any] | None = None, **fields: Any
-    ) -> Reply:
-        request = {
-            "id": str(next(self._ids)),
-            "version": "v1",
-            "action": action,
-            "data": data or {},
-            "auth": self._api_key,
-        }
-        return await self._application.execute(Request.model_validate(request | fields))
-
-
-@pytest.fixture
-def call(application: Application, settings: Settings) -> Caller:
-    return Caller(application, settings.api_key)
+from tests.support import BOOK, Caller
 
 
 async def test_ping_answers(call: Caller) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.contract import CreateBookV1, Reply, UpdateBookV1, parse, validate
+from server.contract import CreateBookV1, CreateBookV2, Reply, UpdateBookV1, parse, validate
 from server.errors import ApiError, InvalidData, Malformed, NotFound
 
 ENVELOPE = {"id": "1", "version": "v1", "action": "ping", "data": {}, "auth": "secret-key"}
@@ -87,7 +87,8 @@ def test_no_secret_is_shown_by_a_request_or_by_its_refusal() -> None:
         ({"title": "T", "author": "A", "year": 10**30}, "year"),
         ({"title": "T", "author": "A", "year": 1949.5}, "year"),
         ({"title": "T", "author": "A", "year": True}, "year"),
-        ({"title": "T", "author": "A", "isbn": "1"}, "isbn"),
+        ({"title": "T", "author": "A", "year": 3000}, "year"),
+        ({"title": "T", "author": "A", "isbn": "1" * 21}, "isbn"),
         ({"title": "T", "author": "A", "pages": 3}, "pages"),
     ],
 )
@@ -101,6 +102,22 @@ def test_every_wrong_field_is_told_at_once() -> None:
     with pytest.raises(InvalidData) as refusal:
         validate(CreateBookV1, {"year": "x"})
     assert {problem["field"] for problem in refusal.value.details} == {"title", "author", "year"}
+
+
+@pytest.mark.parametrize(
+    "spelling", ["978-0451524935", "9780451524935", "0-451-52493-4", "0451524934", "978 0451524935"]
+)
+def test_version_2_knows_every_spelling_of_an_isbn(spelling: str) -> None:
+    book = validate(CreateBookV2, {"title": "1984", "author_id": 1, "isbn": spelling})
+    assert book.isbn == "9780451524935"
+
+
+@pytest.mark.parametrize(
+    "isbn", ["978-0451524936", "1", "", "not an isbn", "9" * 13, "٩٧٨٠٤٥١٥٢٤٩٣٥"]
+)
+def test_version_2_refuses_what_is_no_isbn(isbn: str) -> None:
+    with pytest.raises(InvalidData, match="isbn"):
+        validate(CreateBookV2, {"title": "1984", "author_id": 1, "isbn": isbn})
 
 
 def test_an_update_without_changes_is_refused() -> None:

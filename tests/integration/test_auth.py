@@ -1,0 +1,236 @@
+"""Who may call, and what they may do."""
+
+import base64
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from sqlalchemy import select, text
+
+from server import accounts, tokens
+from server.application import Application
+from server.database import Database
+from server.errors import ApiError, RateLimited
+from server.models import SigningKey
+from server.principal import Role
+from server.rate_limit import MOST_CALLERS, RateLimit
+from server.settings import Settings
+from tests.support import BOOK, Caller
+
+
+@pytest.fixture
+async def reader(application: Application, database: Database) -> Caller:
+    """The calls of a user who may only read, with a key of her own."""
+    async with database.transaction() as connection:
+        await accounts.add_user(connection, "Rita", Role.READER, "a long password")
+        key = await accounts.make_key(connection, "Rita", "laptop")
+    return Caller(application, key)
+
+
+async def token_of(call: Caller, name: str = "Rita", password: str = "a long password") -> str:
+    reply = await call("login", {"name": name, "password": password}, auth=None)
+    assert reply.error is None, reply.error
+    return str(reply.data["token"])
+
+
+async def test_a_reader_reads_and_does_not_write(reader: Caller, call: Caller) -> None:
+    await call("create_book", BOOK)
+    assert (await reader("get_book", {"id": 1})).outcome == "ok"
+    for action, data in [("create_book", BOOK), ("delete_book", {"id": 1})]:
+        assert (await reader(action, data, idempotency_key="k")).outcome == "forbidden"
+    assert len((await call("get_books")).data["books"]) == 1
+
+
+async def test_a_token_stands_for_its_user(reader: Caller) -> None:
+    token = await token_of(reader)
+    assert (await reader("ping", {"auth_token": token}, auth=None)).outcome == "ok"
+    create = await reader("create_book", BOOK | {"auth_token": token}, auth=None)
+    assert create.outcome == "forbidden"
+
+
+async def test_login_says_how_long_the_token_lasts(reader: Caller) -> None:
+    reply = await reader("login", {"name": "Rita", "password": "a long password"}, auth=None)
+    assert reply.data["role"] == "reader"
+    assert datetime.fromisoformat(reply.data["expires_at"]) > datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("Rita", "wrong"), ("Nobody", "a long password"), ("librarian", "x"), ("Rita", " ")],
+)
+async def test_a_wrong_name_and_a_wrong_password_are_refused_alike(
+    reader: Caller, name: str, password: str
+) -> None:
+    reply = await reader("login", {"name": name, "password": password}, auth=None)
+    assert reply.outcome == "unauthorized"
+    assert reply.error is not None
+    assert reply.error["message"] == "The name or the password is wrong."
+
+
+async def forged(database: Database, **changes: Any) -> str:
+    """A token signed with the server's own key, but for the ``changes``."""
+    async with database.reading() as connection:
+        key = (await connection.execute(select(SigningKey))).one()
+    now = datetime.now(UTC)
+    claims = {
+        "sub": "1",
+        "iss": tokens.ISSUER,
+        "aud": tokens.AUDIENCE,
+        "iat": now,
+        "exp": now + timedelta(hours=1),
+    }
+    headers = {"kid": changes.pop("kid", key.kid)}
+    secret = changes.pop("secret", key.secret)
+    algorithm = changes.pop("algorithm", tokens.ALGORITHM)
+    claims = {n: v for n, v in (claims | changes).items() if v is not None}
+    return jwt.encode(claims, secret, algorithm=algorithm, headers=headers)
+
+
+async def test_the_forger_could_make_a_token_that_is_accepted(
+    call: Caller, database: Database
+) -> None:
+    token = await forged(database)
+    assert (await call("ping", {"auth_token": token}, auth=None)).outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": "somebody-else"},
+        {"aud": "another-api"},
+        {"exp": datetime(2020, 1, 1, tzinfo=UTC)},
+        {"iat": datetime(2120, 1, 1, tzinfo=UTC)},
+        {"kid": "unknown"},
+        {"kid": "a\x00b"},
+        {"secret": "another secret, long enough for HS256"},
+        {"algorithm": "HS512"},
+        {"sub": "999"},
+        {"sub": "9" * 30},
+        {"sub": "1 OR 1=1"},
+        {"exp": None},
+        {"aud": None},
+        {"sub": None},
+    ],
+)
+async def test_a_token_that_is_not_quite_right_is_refused(
+    call: Caller, database: Database, changes: dict[str, Any]
+) -> None:
+    token = await forged(database, **changes)
+    assert (await call("ping", {"auth_token": token}, auth=None)).outcome == "unauthorized"
+
+
+async def test_an_unsigned_token_is_refused(call: Caller, database: Database) -> None:
+    header = json.dumps({"alg": "none", "kid": "1"}).encode()
+    _, payload, _ = (await forged(database)).split(".")
+    for signature in ("", "AAAA"):
+        token = f"{base64.urlsafe_b64encode(header).decode().rstrip('=')}.{payload}.{signature}"
+        assert (await call("ping", {"auth_token": token}, auth=None)).outcome == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    "token", ["", "x", "a.b.c", "\x00", 7, None, {"a": 1}, "é.é.é", "." * 9999]
+)
+async def test_what_is_no_token_is_refused(call: Caller, token: Any) -> None:
+    assert (await call("ping", {"auth_token": token}, auth=None)).outcome == "unauthorized"
+
+
+async def test_a_token_works_no_more_when_its_user_is_gone(
+    reader: Caller, database: Database
+) -> None:
+    token = await token_of(reader)
+    async with database.transaction() as connection:
+        await connection.execute(text("DELETE FROM api_keys WHERE label = 'laptop'"))
+        await connection.execute(text("DELETE FROM users WHERE name = 'Rita'"))
+    assert (await reader("ping", {"auth_token": token}, auth=None)).outcome == "unauthorized"
+
+
+async def test_a_revoked_key_is_refused_at_once(reader: Caller, database: Database) -> None:
+    assert (await reader("ping")).outcome == "ok"
+    async with database.transaction() as connection:
+        (key,) = [k for k in await accounts.list_keys(connection) if k.label == "laptop"]
+        await accounts.revoke_key(connection, key.id)
+    assert (await reader("ping")).outcome == "unauthorized"
+
+
+async def test_another_configured_key_revokes_the_one_before(
+    call: Caller, database: Database, application: Application, settings: Settings
+) -> None:
+    from server import auth
+
+    async with database.transaction() as connection:
+        await auth.prepare(connection, "a newer key")
+    assert (await call("ping")).outcome == "unauthorized"
+    assert (await Caller(application, "a newer key")("ping")).outcome == "ok"
+    async with database.transaction() as connection:
+        await auth.prepare(connection, settings.api_key)
+    assert (await call("ping")).outcome == "ok"
+
+
+async def test_accounts_refuse_what_would_be_a_riddle_later(database: Database) -> None:
+    async with database.transaction() as connection:
+        await accounts.add_user(connection, "Rita", Role.READER, None)
+        for wrong in (
+            accounts.add_user(connection, "Ulf", Role.READER, "short"),
+            accounts.make_key(connection, "Nobody", "k"),
+            accounts.revoke_key(connection, 999),
+        ):
+            with pytest.raises(ApiError):
+                await wrong
+    async with database.transaction() as connection:
+        with pytest.raises(ApiError, match="Rita"):
+            await accounts.add_user(connection, "Rita", Role.READER, None)
+
+
+async def test_passwords_and_keys_are_stored_as_digests(reader: Caller, database: Database) -> None:
+    async with database.reading() as connection:
+        everything = [
+            str((await connection.execute(text(f"SELECT * FROM {table}"))).all())
+            for table in ("users", "api_keys", "idempotency_keys")
+        ]
+    assert "a long password" not in "".join(everything)
+    assert reader.api_key not in "".join(everything)
+    assert "argon2id" in everything[0]
+
+
+async def test_a_caller_over_the_limit_is_refused_before_the_database_is_asked(
+    settings: Settings,
+) -> None:
+    class Unreachable(Database):
+        def reading(self) -> Any:
+            raise AssertionError("the database was asked")
+
+    database = Unreachable(settings)
+    call = Caller(Application(database, limit=RateLimit(rate=0.0, burst=0.0)), "key")
+    assert (await call("ping")).outcome == "rate_limited"
+    await database.close()
+
+
+def test_a_bucket_fills_again_with_time() -> None:
+    now = time.monotonic()
+    clock = iter([now, now, now, now + 1, now + 1]).__next__
+    limit = RateLimit(rate=1, burst=2, clock=clock)
+    limit.take("a")
+    limit.take("a")
+    with pytest.raises(RateLimited):
+        limit.take("a")
+    limit.take("a")
+    with pytest.raises(RateLimited):
+        limit.take("a")
+
+
+def test_one_caller_does_not_use_up_what_is_anothers() -> None:
+    limit = RateLimit(rate=0.0, burst=1)
+    limit.take("a")
+    limit.take("b")
+    with pytest.raises(RateLimited):
+        limit.take("a")
+
+
+def test_the_memory_for_callers_is_bounded() -> None:
+    limit = RateLimit()
+    for number in range(MOST_CALLERS + 500):
+        limit.take(str(number))
+    assert len(limit._buckets) == MOST_CALLERS
