@@ -79,11 +79,8 @@ def _initialise(
     software: binaries.PostgreSQL, data: Path, home: Home, cancel: threading.Event
 ) -> None:
     """Make the data directory under another name first: what is interrupted is not taken for it."""
-    draft, secret, user = (
-        data.with_name("draft"),
-        data.with_name("password"),
-        ownership.other_user(),
-    )
+    draft, secret = data.with_name("draft"), data.with_name("password")
+    user = ownership.other_user()
     shutil.rmtree(draft, ignore_errors=True)
     write_atomically(secret, home.password(NAME) + "\n")
     if user is not None:
