@@ -42,6 +42,9 @@ class Settings(BaseModel):
     """How long a duplicate waits for the first request with its idempotency key."""
     drain_timeout: float = Field(10.0, ge=0)
     """How long a stopping worker lets the requests it holds finish."""
+    rest_host: str = "127.0.0.1"
+    rest_port: int = Field(8080, ge=0, le=65535)
+    """Where the REST edge listens; port 0 is any free one, which its log then names."""
 
     @property
     def max_attempts(self) -> int:
