@@ -1,4 +1,4 @@
-"""Users and their API keys, for whoever runs the server: ``python -m server users|keys …``."""
+"""Users and their API keys, as rows: ``server.admin`` is the command."""
 
 import secrets
 from collections.abc import Sequence
@@ -64,12 +64,12 @@ async def revoke_key(connection: AsyncConnection, key_id: int) -> None:
         .values(revoked_at=func.coalesce(ApiKey.revoked_at, func.now()))
     )
     if (await connection.execute(statement.returning(ApiKey.id))).one_or_none() is None:
-        raise NotFound(f"There is no key {key_id}: `python -m server keys list` shows them.")
+        raise NotFound(f"There is no key {key_id}: `python -m server.admin keys list` shows them.")
 
 
 async def _user_id(connection: AsyncConnection, name: str) -> int:
     found = await connection.execute(select(User.id).where(User.name == name))
     user_id = found.scalar_one_or_none()
     if user_id is None:
-        raise NotFound(f"There is no user {name}: `python -m server users list` shows them.")
+        raise NotFound(f"There is no user {name}: `python -m server.admin users list` shows them.")
     return user_id

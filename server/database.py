@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -67,12 +67,39 @@ class Database:
             yield connection
 
     async def create_tables(self) -> None:
+        """Raises ``SchemaMismatch`` if the tables there are those of another version."""
         async with self.transaction() as connection:
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})"))
             await connection.run_sync(Base.metadata.create_all)
+            await connection.run_sync(_require_columns)
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+class SchemaMismatch(Exception):
+    """The tables in the database were made by another version of the server."""
+
+    def __init__(self, missing: list[str]) -> None:
+        super().__init__(
+            f"The database lacks {', '.join(missing)}: another version of the server made it. "
+            "A lab's data can be made anew: `make down`, delete .lab/postgresql, `make up`. "
+            "Data that matters needs a migration."
+        )
+
+
+def _require_columns(connection: Connection) -> None:
+    """``create_all`` creates tables that are missing, and never changes one that is there."""
+    inspector = inspect(connection)
+    there = {
+        f"{table}.{column['name']}"
+        for (_, table), columns in inspector.get_multi_columns().items()
+        for column in columns
+    }
+    wanted = [str(column) for table in Base.metadata.sorted_tables for column in table.columns]
+    missing = [column for column in wanted if column not in there]
+    if missing:
+        raise SchemaMismatch(missing)
 
 
 @asynccontextmanager

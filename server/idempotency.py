@@ -7,10 +7,11 @@ all three are there or none is.
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import Row, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,6 +29,9 @@ Announce = Callable[[Step], Awaitable[None]]
 
 BY_REQUEST_ID = "request"
 """The resource type under which writes without a key are claimed, by their request's id."""
+
+
+COLLECTED_AT_ONCE = 5000
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,24 @@ async def _store(transaction: AsyncConnection, claim: Claim, reply: Reply) -> No
     await transaction.execute(
         update(IdempotencyKey).where(_is(claim)).values(reply=reply.to_stored())
     )
+
+
+async def collect(database: Database, retention: float) -> int:
+    """Forget keys that are older than ``retention`` seconds. Returns how many.
+
+    A key that is used again after that is a new one. Batches keep each transaction short.
+    """
+    old = IdempotencyKey.created_at < func.now() - timedelta(seconds=retention)
+    row: ColumnElement[str] = literal_column("ctid")
+    batch = select(row).select_from(IdempotencyKey).where(old).limit(COLLECTED_AT_ONCE)
+    statement = delete(IdempotencyKey).where(row.in_(batch.with_for_update(skip_locked=True)))
+    collected = 0
+    while True:
+        async with database.transaction() as transaction:
+            gone = (await transaction.execute(statement)).rowcount
+        collected += gone
+        if gone < COLLECTED_AT_ONCE:
+            return collected
 
 
 def _is(claim: Claim) -> Any:

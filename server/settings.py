@@ -40,6 +40,10 @@ class Settings(BaseModel):
     """Wait before the second, the third … attempt. After the last one: the dead letter queue."""
     lock_timeout: float = Field(2.0, gt=0)
     """How long a duplicate waits for the first request with its idempotency key."""
+    key_retention: float = Field(30 * 24 * 3600.0, gt=0)
+    """How long a stored reply is kept: longer than clients retry, and dead letters wait."""
+    rate_limit: float = Field(2000.0, gt=0)
+    """Requests a second that one caller may send to one worker in the long run; see RateLimit."""
     drain_timeout: float = Field(10.0, ge=0)
     """How long a stopping worker lets the requests it holds finish."""
     rest_host: str = "127.0.0.1"

@@ -43,8 +43,8 @@ def _verdict(check: Check) -> bool:
         seen, mend = str(wrong), wrong.mend
     except (OSError, ServiceError) as error:
         seen, mend = str(error), "make up"
-    mark = "FAIL" if mend else " OK "
-    print(f"[{mark.strip():<4}] {check.name:<12} {seen}")  # noqa: T201 - the command's output
+    mark = "[FAIL]" if mend else "[OK]"
+    print(f"{mark:<6} {check.name:<12} {seen}")  # noqa: T201 - the command's output
     if mend:
         print(f"       {'':<12} → {mend}")  # noqa: T201
     return not mend

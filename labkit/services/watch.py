@@ -25,7 +25,7 @@ def run(progress: Progress) -> int:
     with lock.only_one(place.path / "foreground.lock") as first:
         if not first:
             with lock.exclusive(place.path / "lock"):  # until the first one has started it
-                progress.say("The lab runs already, in another terminal:\n" + lab.addresses(place))
+                progress.say(_elsewhere(place))
             return 0
         try:
             lab.up(progress, with_jupyter=True)
@@ -36,6 +36,12 @@ def run(progress: Progress) -> int:
             progress.say("\n  Ending the lab …")
             lab.down(progress)
             return 0
+
+
+def _elsewhere(place: Home) -> str:
+    if not place.env_file.exists():
+        return "The lab in another terminal has just ended. Start it again: make lab"
+    return "The lab runs already, in another terminal:\n" + lab.addresses(place)
 
 
 def _watch(place: Home, progress: Progress) -> int:

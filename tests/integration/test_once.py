@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server.contract import Reply
 from server.database import Database
 from server.errors import InProgress, KeyReused, NotFound, Unavailable
-from server.idempotency import Claim, once
+from server.idempotency import Claim, collect, once
 from server.models import BookV1
 from server.steps import Step
 from tests.support import eventually
@@ -168,3 +168,22 @@ async def test_the_steps_are_announced_in_order(database: Database) -> None:
 
     await once(database, CLAIM, adds_a_book, note)
     assert steps == [Step.CLAIMED, Step.APPLIED, Step.COMMITTED]
+
+
+async def test_keys_are_collected_after_their_retention_and_not_before(
+    database: Database,
+) -> None:
+    await once(database, CLAIM, adds_a_book, unobserved)
+    assert await collect(database, retention=3600) == 0
+    assert (await once(database, CLAIM, adds_a_book, unobserved)).replayed
+    await asyncio.sleep(0.02)
+    assert await collect(database, retention=0.01) == 1
+    assert not (await once(database, CLAIM, adds_a_book, unobserved)).replayed
+
+
+async def test_collecting_leaves_alone_what_a_transaction_holds(database: Database) -> None:
+    await once(database, CLAIM, adds_a_book, unobserved)
+    lock = text("SELECT * FROM idempotency_keys FOR UPDATE")
+    async with database.transaction() as holder:
+        await holder.execute(lock)
+        assert await collect(database, retention=1e-6) == 0
