@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from labkit.client import Reply as Reply
     from labkit.errors import ReplyTimeout as ReplyTimeout
     from labkit.lab import Lab as Lab
+    from labkit.rest_client import RestClient as RestClient
 
 _HOME_OF = {
     "AsyncAPIClient": "labkit.client",
@@ -20,6 +21,7 @@ _HOME_OF = {
     "Lab": "labkit.lab",
     "Reply": "labkit.client",
     "ReplyTimeout": "labkit.errors",
+    "RestClient": "labkit.rest_client",
 }
 
 __all__ = sorted(_HOME_OF)

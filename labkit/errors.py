@@ -54,6 +54,19 @@ class BrokerAway(ApiError):
         )
 
 
+class ServerAway(ApiError):
+    """The server cannot be reached over HTTP; the request was not sent."""
+
+    code = "server_away"
+    is_transient = True
+
+    def __init__(self, where: str, error: BaseException) -> None:
+        super().__init__(
+            f"Nobody listens at {where} ({type(error).__name__}: {error}); nothing was sent. "
+            "Start the lab with `make up`; if it runs, `make doctor` tells what is wrong with it."
+        )
+
+
 class LabNotOpen(ApiError):
     """The lab is not open: run `lab = await Lab.open(name)` first, with the `await`."""
 

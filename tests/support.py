@@ -16,9 +16,12 @@ from urllib.parse import urlsplit, urlunsplit
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
+from labkit.services import ports
+from server import rest
 from server.amqp import Worker
 from server.application import Application
 from server.contract import Reply, Request
+from server.database import Database
 from server.settings import Settings
 from server.steps import Observer, nobody
 from server.topology import DEAD_LETTERS, REQUESTS
@@ -78,8 +81,29 @@ class Caller:
         return await self._application.execute(Request.model_validate(request | fields))
 
 
+@asynccontextmanager
+async def rest_here(
+    settings: Settings, application: Application, database: Database
+) -> AsyncIterator[str]:
+    """The REST edge in this process, drained when left; its URL."""
+    stop = asyncio.Event()
+    here = settings.model_copy(update={"rest_port": ports.any_free()})
+    server = asyncio.create_task(rest.serve(application, database, here, stop))
+
+    async def listens() -> bool:
+        assert not server.done(), server.result()
+        return not ports.is_free(here.rest_port)
+
+    try:
+        await eventually(listens)
+        yield f"http://127.0.0.1:{here.rest_port}"
+    finally:
+        stop.set()
+        await server
+
+
 class WorkerProcess:
-    """``python -m server worker``, as in production."""
+    """``python -m server worker``, or ``rest``, as in production."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
@@ -111,13 +135,13 @@ class WorkerProcess:
 
 
 @asynccontextmanager
-async def worker_process(settings: Settings) -> AsyncIterator[WorkerProcess]:
+async def worker_process(settings: Settings, role: str = "worker") -> AsyncIterator[WorkerProcess]:
     given = {name.upper(): value for name, value in settings.model_dump().items()}
     delays = ",".join(map(str, settings.retry_delays))
     environment = {name: str(value) for name, value in given.items()} | {"RETRY_DELAYS": delays}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "server", "worker"),
+        *("-m", "server", role),
         cwd=HOME,
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
