@@ -54,18 +54,32 @@ STORABLE = AfterValidator(_storable)
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    """Docstrings of fields are their descriptions in the API's documents."""
+
+    model_config = ConfigDict(
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
 
 
 class Request(_Message):
     """What a client publishes to ``api.requests``."""
 
     id: Annotated[str, Field(min_length=1, max_length=128), STORABLE]
+    """The client's own, best a UUID. Without one, the AMQP property ``correlation_id`` is it."""
     version: Annotated[str, Field(max_length=64)]
+    """Of the API."""
     action: Annotated[str, Field(max_length=64)]
+    """What is to be done."""
     data: dict[str, Any] = {}
+    """What the action takes; and ``auth_token``, a token, if there is no ``auth``."""
     auth: SecretStr | None = None
+    """An API key."""
     idempotency_key: Annotated[str, Field(min_length=1, max_length=255), STORABLE] | None = None
+    """A write that is sent again with the same key is applied once, and answered alike."""
 
 
 @dataclass(frozen=True)
@@ -164,10 +178,20 @@ def _isbn13(text: str) -> str:
         raise ValueError(f"not an ISBN-10 or ISBN-13: {error}") from None
 
 
-Year = Annotated[int, Field(ge=-3000, le=9998), AfterValidator(_not_far_ahead)]
-IsbnText = Annotated[str, Field(min_length=1, max_length=20), STORABLE]
-Isbn = Annotated[str, Field(max_length=20), AfterValidator(_isbn13)]
-Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+Year = Annotated[
+    int,
+    Field(ge=-3000, le=9998, description="Negative before our era; at most five years ahead."),
+    AfterValidator(_not_far_ahead),
+]
+IsbnText = Annotated[
+    str, Field(min_length=1, max_length=20, description="Any text: it is not checked."), STORABLE
+]
+Isbn = Annotated[
+    str,
+    Field(max_length=20, description="ISBN-10 or ISBN-13, checked; stored as 13 digits."),
+    AfterValidator(_isbn13),
+]
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID, description="Given by the server.")]
 
 
 class Credentials(_Message):
@@ -182,11 +206,22 @@ class Token(_Message):
 
     token: str
     expires_at: datetime
+    """UTC."""
     role: str
+    """``reader`` or ``librarian``: only a librarian may write."""
+
+
+def _show_what_is_asked(schema: dict[str, Any]) -> None:
+    """A field that is left out stays as it was, so the defaults below mean nothing to a client."""
+    schema["minProperties"] = 2
+    for field in schema["properties"].values():
+        field.pop("default", None)
 
 
 class _Update(_Message):
     """Which one, and those fields that change. ``null`` empties a field that may be empty."""
+
+    model_config = ConfigDict(json_schema_extra=_show_what_is_asked)
 
     id: Id
 
@@ -199,6 +234,9 @@ class _Update(_Message):
         if not self.changes:
             raise ValueError("nothing to change: give at least one field besides id")
         return self
+
+
+Created = Annotated[datetime, Field(description="When it was stored, UTC.")]
 
 
 class _Stored(_Message):
@@ -222,8 +260,12 @@ class Page(_Message):
     """One page of a list, by id: ``limit`` items after ``cursor``, which is a page's ``next``."""
 
     limit: Annotated[int, Field(ge=1, le=100)] = 50
+    """Items on a page."""
     cursor: Annotated[str, Field(max_length=1000)] | None = None
+    """``next`` of the page before, as it is; null for the first page."""
 
+
+Next = Annotated[str | None, Field(description="``cursor`` of the page after; null on the last.")]
 
 # Version 1: the author of a book is a piece of text, and so is its ISBN.
 
@@ -233,6 +275,7 @@ class CreateBookV1(_Message):
 
     title: Title
     author: Name
+    """Any text: version 2 knows authors."""
     year: Year | None = None
     isbn: IsbnText | None = None
 
@@ -252,14 +295,14 @@ class StoredBookV1(_Stored):
     author: str
     year: int | None
     isbn: str | None
-    created_at: datetime
+    created_at: Created
 
 
 class BooksV1(_Message):
-    """A page of books; ``next`` is the cursor of the page after it, null on the last."""
+    """A page of books."""
 
     books: list[StoredBookV1]
-    next: str | None
+    next: Next
 
 
 # Version 2: authors are things of their own, and books have a genre.
@@ -286,14 +329,14 @@ class StoredAuthor(_Stored):
     name: str
     birth_year: int | None
     country: str | None
-    created_at: datetime
+    created_at: Created
 
 
 class Authors(_Message):
     """A page of authors."""
 
     authors: list[StoredAuthor]
-    next: str | None
+    next: Next
 
 
 class CreateBookV2(_Message):
@@ -301,9 +344,11 @@ class CreateBookV2(_Message):
 
     title: Title
     author_id: Id
+    """Of an author that exists."""
     genre: Genre | None = None
     year: Year | None = None
     isbn: Isbn | None = None
+    """ISBN-10 or ISBN-13, checked; stored as 13 digits. No two books have the same."""
 
 
 class UpdateBookV2(_Update):
@@ -315,22 +360,24 @@ class UpdateBookV2(_Update):
 
 
 Sort = Literal["id", "title", "year", "-id", "-title", "-year"]
-"""By what a list is sorted; with ``-`` the last comes first. Equal ones are sorted by id."""
 
 
 class FindBooks(Page):
-    """A page of those books that meet every condition given.
-
-    ``author`` and ``title`` are words that are all in the author's name or in the title.
-    """
+    """A page of those books that meet every condition given."""
 
     genre: Genre | None = None
+    """Exactly this genre."""
     author_id: Id | None = None
     author: Name | None = None
+    """Words that are all in the author's name, whole, in any order and case."""
     year_from: Year | None = None
+    """This year or later."""
     year_to: Year | None = None
+    """This year or earlier."""
     title: Title | None = None
+    """Words that are all in the title, whole, in any order and case."""
     sort: Sort = "id"
+    """By what; with ``-`` the last comes first. Equal ones are sorted by id."""
 
 
 class StoredBookV2(_Stored):
@@ -342,14 +389,14 @@ class StoredBookV2(_Stored):
     genre: str | None
     year: int | None
     isbn: str | None
-    created_at: datetime
+    created_at: Created
 
 
 class BooksV2(_Message):
     """A page of books."""
 
     books: list[StoredBookV2]
-    next: str | None
+    next: Next
 
 
 Payload = TypeVar("Payload", bound=BaseModel)
