@@ -22,8 +22,8 @@ from server.errors import Expired, InvalidData, Malformed, TooLarge, Unauthorize
 from server.handlers.action import Action
 from server.routes import Route
 
-_NUMBER = re.compile("-?[0-9]{1,20}")
-"""No longer than any id: Python takes seconds to read a row of a million digits."""
+_NUMBER = re.compile("-?[0-9]{1,1000}")
+"""Longer than any id, so that it is refused as too large; Python reads no number of any length."""
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 
 
