@@ -7,6 +7,7 @@ message in a queue of the client's own. Notebook 02 writes the same by hand.
 import asyncio
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -14,12 +15,15 @@ from typing import Any, Self
 from pydantic_core import from_json, to_json
 
 from labkit.errors import BrokerAway, NotConnected, QueueFull, ReplyTimeout, Unroutable
-from labkit.link import LOST, Link, Refused, Returned, address
+from labkit.link import Link, Refused, Returned, address
 from server.contract import DEADLINE
-from server.errors import from_wire
+from server.errors import InProgress, from_wire
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to reconnect."""
+
+AGAIN = 0.5
+"""Seconds until a request is sent again whose first copy is still being worked on."""
 
 LONGEST_TIMEOUT = 24 * 3600
 """Seconds. Every call has a deadline."""
@@ -42,12 +46,13 @@ class Pending:
     """A call that waits for its reply, with what it takes to send the request again."""
 
     id: str
-    body: bytes
+    body: bytes = field(repr=False)  # it holds the API key
     deadline: int
     """Milliseconds since 1970: what the server is told."""
     reply: "asyncio.Future[Reply]" = field(default_factory=asyncio.Future)
     sent: int = 0
     """How often the request was published. More than once, and a refusal proves nothing."""
+    publishing: "asyncio.Task[None] | None" = None
 
     def fail(self, error: Exception) -> None:
         if not self.reply.done():
@@ -73,14 +78,13 @@ class AsyncAPIClient:
         self._pending: dict[str, Pending] = {}
         self._link: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._publishing: set[asyncio.Task[None]] = set()
 
     async def connect(self) -> Self:
         """Raises ``BrokerAway``. Connecting twice is harmless."""
         if self._keeper is None:
             try:
                 self._link = await Link.open(self._url, self._on_reply)
-            except LOST as error:
+            except Exception as error:  # aiormq raises all kinds
                 raise BrokerAway(address(self._url), error) from error
             self._keeper = asyncio.create_task(self._keep_linked(self._link))
         return self
@@ -172,13 +176,13 @@ class AsyncAPIClient:
             ) from None
         finally:
             del self._pending[pending.id]
+            if pending.publishing is not None:
+                pending.publishing.cancel()
 
     def _send(self, pending: Pending) -> None:
         """Publish without waiting for the confirm: the reply is the better one."""
-        if self._link is not None:
-            task = asyncio.create_task(self._publish(self._link, pending))
-            self._publishing.add(task)
-            task.add_done_callback(self._publishing.discard)
+        if self._link is not None and not pending.reply.done():
+            pending.publishing = asyncio.create_task(self._publish(self._link, pending))
 
     async def _publish(self, link: Link, pending: Pending) -> None:
         pending.sent += 1
@@ -188,7 +192,7 @@ class AsyncAPIClient:
             self._refuse(pending, Unroutable())
         except Refused:
             self._refuse(pending, QueueFull())
-        except LOST:
+        except Exception:  # aiormq raises all kinds when a connection breaks
             link.lost.set()  # the keeper connects anew and sends it again
 
     def _refuse(self, pending: Pending, error: Exception) -> None:
@@ -202,15 +206,22 @@ class AsyncAPIClient:
         if pending is None or pending.reply.done():
             return
         try:
-            pending.reply.set_result(Reply(**from_json(body), replayed=replayed))
+            reply = Reply(**from_json(body), replayed=replayed)
         except (ValueError, TypeError) as error:
             pending.fail(ReplyTimeout(f"The reply cannot be read ({error}): outcome unknown."))
+            return
+        if reply.error is not None and reply.error["code"] == InProgress.code and pending.sent > 1:
+            # What is in progress is our own first copy, whose reply goes where we no longer are.
+            asyncio.get_running_loop().call_later(AGAIN, self._send, pending)
+        else:
+            pending.reply.set_result(reply)
 
     async def _keep_linked(self, link: Link) -> None:
         while True:
             await link.lost.wait()
             self._link = None
-            await link.close()
+            with suppress(Exception):  # it is broken: there are many ways to say so
+                await link.close()
             link = self._link = await self._link_again()
             for pending in list(self._pending.values()):
                 self._send(pending)
@@ -220,6 +231,9 @@ class AsyncAPIClient:
         while True:
             try:
                 return await Link.open(self._url, self._on_reply)
-            except LOST:
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise  # it is us who are cancelled, not something inside aiormq
+            except Exception:  # aiormq raises all kinds when a connection breaks early
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -8,17 +8,16 @@ from urllib.parse import urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 from aio_pika.exceptions import DeliveryError as Refused
 from aio_pika.exceptions import PublishError as Returned
 
 from server.contract import JSON, REPLAYED
 from server.topology import REQUESTS
 
-__all__ = ["LOST", "Link", "OnReply", "Refused", "Returned", "address"]
+__all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
 
-LOST = (AMQPError, ChannelInvalidStateError, OSError)
-"""What is raised when there is no connection, or no longer."""
+CONNECT_TIMEOUT, HEARTBEAT = 5, 10
+"""Seconds. A broker that says nothing for three heartbeats is gone."""
 
 OnReply = Callable[[str | None, bytes, bool], None]
 """(correlation id, body, replayed)"""
@@ -46,9 +45,12 @@ class Link:
 
     @classmethod
     async def open(cls, amqp_url: str, on_reply: OnReply) -> "Link":
-        """Raises one of ``LOST``."""
+        """Raises whatever aio-pika raises: many kinds, when a connection breaks early."""
         connection = await aio_pika.connect(
-            amqp_url, client_properties={"connection_name": "library-client"}, timeout=5
+            amqp_url,
+            timeout=CONNECT_TIMEOUT,
+            heartbeat=HEARTBEAT,
+            client_properties={"connection_name": "library-client"},
         )
         link = cls(connection, on_reply)
         try:
@@ -83,8 +85,8 @@ class Link:
     async def publish(self, body: bytes, correlation_id: str, headers: dict[str, Any]) -> None:
         """Returns with the broker's confirm.
 
-        Raises ``Returned`` if there is no queue for it, ``Refused`` if the queue is full, or one
-        of ``LOST``, after which nobody knows whether the broker has it.
+        Raises ``Returned`` if there is no queue for it, ``Refused`` if the queue is full, or
+        anything else if the connection is lost: then nobody knows whether the broker has it.
         """
         message = aio_pika.Message(
             body,

@@ -8,10 +8,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server import auth
 from server.contract import Reply, Request, validate
 from server.database import Database
-from server.errors import ApiError, Unavailable, UnknownAction, UnsupportedVersion
+from server.errors import (
+    ApiError,
+    InProgress,
+    RateLimited,
+    Unavailable,
+    UnknownAction,
+    UnsupportedVersion,
+)
 from server.handlers import VERSIONS
 from server.handlers.action import Action
-from server.idempotency import Claim, once
+from server.idempotency import Announce, Claim, Effect, once
 from server.principal import Principal
 from server.rate_limit import RateLimit
 from server.steps import Observer, Step, nobody
@@ -26,27 +33,34 @@ class Application:
         observe: Observer = nobody,
         limit: RateLimit | None = None,
     ) -> None:
-        self._database = database
+        self.database = database
         self._observe = observe
         self._limit = limit or RateLimit()
 
-    async def execute(self, request: Request) -> Reply:
+    async def execute(self, request: Request, *, again: bool = False) -> Reply:
         """The reply to the request; a refusal is a reply too.
 
-        Raises ``Unavailable`` if the request was not applied but may be later: the transport knows
-        whether to wait or to tell. Any other exception is a bug.
+        ``again`` says that it may have been worked on before: it was let in then, so no limit of
+        rate keeps it out now.
+
+        Raises ``Unavailable``, or ``InProgress`` while a first request with its key is running:
+        the transport knows whether to wait or to tell. Any other exception is a bug.
         """
+        if not again:
+            try:
+                self._limit.take(auth.credentials(request))
+            except RateLimited as refusal:
+                return Reply.refusal(refusal)
         try:
             return await self._execute(request)
-        except Unavailable:
+        except (Unavailable, InProgress):
             raise
         except ApiError as refusal:
             return Reply.refusal(refusal)
 
     async def _execute(self, request: Request) -> Reply:
         action = _action(request)
-        self._limit.take(auth.credentials(request))
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             principal = await self._authenticate(connection, action, request)
             payload = validate(action.payload, auth.without_token(request.data))
             if action.writes is None or principal is None:
@@ -74,7 +88,10 @@ class Application:
         async def announce(step: Step) -> None:
             await self._observe(step, request.id)
 
-        return await once(self._database, claim, effect, announce)
+        return await self.once(claim, effect, announce)
+
+    async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
+        return await once(self.database, claim, effect, announce)
 
 
 def _json(data: BaseModel) -> Any:

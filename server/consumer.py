@@ -9,6 +9,7 @@ The acknowledgement is always last. Whatever dies before it, the broker delivers
 and ``once()`` knows whether it was applied.
 """
 
+import asyncio
 import time
 import uuid
 from dataclasses import dataclass, field
@@ -18,21 +19,29 @@ from typing import Any
 import structlog
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
+from aio_pika.exceptions import DeliveryError
 
 from server import topology
 from server.application import Application
 from server.contract import ATTEMPT, FAILURES, JSON, REPLAYED, Reply, Request
 from server.delivery import Delivery, persistent
-from server.errors import ApiError, Expired, Internal, Malformed, TooLarge, Unavailable
+from server.errors import (
+    ApiError,
+    Expired,
+    InProgress,
+    Internal,
+    Malformed,
+    TooLarge,
+    Unavailable,
+)
 from server.redaction import redact
 from server.settings import Settings
 from server.steps import Observer, Step, nobody
 
 log = structlog.get_logger()
 
-LOST = (AMQPError, ChannelInvalidStateError, ConnectionError)
-"""The connection is gone, and with it the right to acknowledge: the broker delivers again."""
+PAUSE = 0.5
+"""Seconds before a request that the broker did not let us set aside is delivered again."""
 
 
 class Consumer:
@@ -61,21 +70,23 @@ class Consumer:
         self._observe = observe
 
     async def process(self, message: AbstractIncomingMessage) -> None:
-        """Never raises: what cannot be finished here is delivered again."""
+        """What cannot be finished here is delivered again.
+
+        Raises whatever aio-pika raises when the connection is lost: nothing can be acknowledged
+        any more, and the broker delivers everything unacknowledged again by itself.
+        """
         delivery = Delivery(message)
         record = Record(message.correlation_id, delivery.attempt)
         try:
             await self._work(delivery, record)
-            log.info("request", **record.finished())
-            await message.ack()
-            await self._observe(Step.ACKED, record.id)
-        except LOST as error:
-            log.warning("not acknowledged: it is delivered again", id=record.id, why=str(error))
-            await self._start_over()
-        except Exception:
-            log.exception("a bug after the work was done", id=record.id)
-            if not message.processed:
-                await message.reject(requeue=True)
+        except DeliveryError as error:
+            log.error("cannot be set aside", id=record.id, why=str(error))
+            await asyncio.sleep(PAUSE)
+            await message.reject(requeue=True)
+            return
+        log.info("request", **record.finished())
+        await message.ack()
+        await self._observe(Step.ACKED, record.id)
 
     async def _work(self, delivery: Delivery, record: "Record") -> None:
         reply: Reply | None
@@ -83,18 +94,21 @@ class Consumer:
             reply = await self._execute(delivery, record)
         except Malformed as error:
             reply = await self._park(delivery, error)
-        except Unavailable as error:
+        except (Unavailable, InProgress) as error:
             reply = await self._again(delivery, error)
         except Exception:
             log.exception("a bug", id=record.id, action=record.action)
             reply = await self._again(delivery, Internal())
         record.outcome = "tried again later" if reply is None else reply.outcome
+        record.replayed = reply is not None and reply.replayed
         if reply is not None:
             await self._reply(delivery, reply, record.id)
             await self._observe(Step.REPLIED, record.id)
 
     async def _execute(self, delivery: Delivery, record: "Record") -> Reply:
-        """Raises ``Malformed`` for what is no request, ``Unavailable`` for what may yet succeed."""
+        """Raises ``Malformed`` for what is no request, and ``Unavailable`` or ``InProgress`` for
+        what has to be tried again.
+        """
         await self._observe(Step.RECEIVED, record.id)
         delivery.require_reply_to()
         try:
@@ -104,7 +118,12 @@ class Consumer:
             return Reply.refusal(refusal)
         record.know(request)
         await self._observe(Step.PARSED, request.id)
-        return await self._application.execute(request)
+        try:
+            return await self._application.execute(request, again=delivery.is_repeated)
+        except InProgress as refusal:
+            if delivery.is_repeated:  # it may be the only copy that there is: keep it
+                raise
+            return Reply.refusal(refusal)
 
     async def _reply(self, delivery: Delivery, reply: Reply, request_id: str | None) -> None:
         if delivery.reply_to is None:
@@ -145,18 +164,15 @@ class Consumer:
     async def _set_aside(
         self, queue: str, delivery: Delivery, body: bytes, headers: dict[str, Any]
     ) -> None:
-        """Returns once the broker has confirmed that ``queue`` holds the copy."""
-        copy = persistent(delivery, body, uuid.uuid4().hex, headers)
-        await self._safe.default_exchange.publish(copy, queue, mandatory=True)
+        """Returns once the broker has confirmed that ``queue`` holds the copy.
 
-    async def _start_over(self) -> None:
-        """Have every unacknowledged request delivered again, over new channels.
-
-        Mostly the connection is gone anyway. But if the broker did not take the copy of a request
-        that was to be set aside, a queue is missing: the worker that reconnects declares it.
+        Raises ``DeliveryError`` if it refuses. If we die before the original is acknowledged there
+        will be two copies: their equal message ids tell.
         """
-        if not self._replies.is_closed:
-            await self._replies.close()
+        original = delivery.message.message_id or delivery.message.correlation_id
+        name = f"{original} {delivery.attempt} {queue}"
+        copy = persistent(delivery, body, uuid.uuid5(uuid.NAMESPACE_OID, name).hex, headers)
+        await self._safe.default_exchange.publish(copy, queue, mandatory=True)
 
 
 @dataclass
@@ -168,6 +184,7 @@ class Record:
     action: str | None = None
     version: str | None = None
     outcome: str = "unknown"
+    replayed: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     def know(self, request: Request) -> None:

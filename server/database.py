@@ -16,9 +16,13 @@ LOCK_NOT_AVAILABLE = "55P03"
 FOREIGN_KEY_VIOLATION = "23503"
 UNIQUE_VIOLATION = "23505"
 
-_TRANSIENT_CLASSES = ("08", "40", "53", "57")
-"""SQLSTATE classes: connection, rollback (deadlock, serialization), resources, shutdown
+_TRANSIENT_CLASSES = ("08", "40", "53", "55", "57")
+"""SQLSTATE classes: connection, rollback (deadlock, serialization), resources, not in the right
+state now (a lock, a start-up), shutdown
 (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+COMMAND_TIMEOUT = 15.0
+"""Seconds. A connection that says nothing for so long is given up: a cut cable sends no goodbye."""
 
 _SCHEMA_LOCK = 5672_0001
 """Workers that start together create the tables one after the other."""
@@ -45,6 +49,7 @@ class Database:
             hide_parameters=True,  # parameters hold people's data, and errors are logged
             connect_args={
                 "timeout": 5,
+                "command_timeout": COMMAND_TIMEOUT,
                 "server_settings": {
                     "application_name": "library-server",
                     "lock_timeout": str(round(settings.lock_timeout * 1000)),
@@ -107,9 +112,8 @@ async def _in_our_words() -> AsyncIterator[None]:
     try:
         yield
     except (PoolTimeout, InterfaceError, OSError) as error:
-        raise Unavailable("The database cannot be reached now; nothing was lost.") from error
+        raise Unavailable("The database cannot be reached now.") from error
     except DBAPIError as error:
-        transient = sqlstate(error).startswith(_TRANSIENT_CLASSES)
-        if transient or error.connection_invalidated or sqlstate(error) == LOCK_NOT_AVAILABLE:
-            raise Unavailable("The database cannot do this now; nothing was lost.") from error
+        if sqlstate(error).startswith(_TRANSIENT_CLASSES) or error.connection_invalidated:
+            raise Unavailable("The database cannot do this now.") from error
         raise

@@ -16,6 +16,10 @@ _NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-cou
 _NOT_CARRIED_OVER_PREFIXES = ("x-first-death-", "x-last-death-")
 
 
+LARGEST_HEADERS = 8 * 1024
+"""Characters. A message's headers have to fit into one frame, and ours are added to them."""
+
+
 @dataclass(frozen=True)
 class Delivery:
     """One delivery of a request. Reading it never fails; what it says may be refused."""
@@ -28,13 +32,14 @@ class Delivery:
 
         AMQP tables can hold values that arrive, but cannot be written again.
         """
-        return {
+        plain = {
             name: value
             for name, value in self.message.headers.items()
             if isinstance(value, str | int)
             and name not in _NOT_CARRIED_OVER
             and not name.startswith(_NOT_CARRIED_OVER_PREFIXES)
         }
+        return plain if len(str(plain)) <= LARGEST_HEADERS else {}
 
     @property
     def attempt(self) -> int:
@@ -44,7 +49,8 @@ class Delivery:
     @property
     def failures(self) -> list[Any]:
         given = self.message.headers.get(FAILURES)
-        return [each for each in given if _is_flat(each)] if isinstance(given, list) else []
+        flat = [each for each in given if _is_flat(each)] if isinstance(given, list) else []
+        return flat if len(str(flat)) <= LARGEST_HEADERS else []
 
     @property
     def reply_to(self) -> str | None:
@@ -65,9 +71,20 @@ class Delivery:
                 else "There is no reply_to: name the queue in which you wait for the reply."
             )
 
+    @property
+    def is_repeated(self) -> bool:
+        """Somebody may have worked on this request before, and even have applied it.
+
+        What is refused now says nothing of what was done then.
+        """
+        return bool(self.message.redelivered) or self.attempt > 1
+
     def require_time_left(self) -> None:
+        """Raises ``Expired``. The sender's clock set the deadline, and ours judges it."""
         deadline = self.message.headers.get(DEADLINE)
-        if isinstance(deadline, int) and time.time() * 1000 > deadline:
+        if self.is_repeated or not isinstance(deadline, int):
+            return
+        if time.time() * 1000 > deadline:
             raise Expired
 
     def request(self, max_body: int) -> Request:

@@ -106,9 +106,13 @@ class Expired(ApiError):
 
 
 class Unavailable(ApiError):
-    """Something the server needs is away (the database, say); the request was not applied."""
+    """Something the server needs is away, the database for one: ask again with the same key.
+
+    If the connection was lost during COMMIT, nobody knows whether the request was applied.
+    """
 
     code = "unavailable"
+    is_definite = False
     is_transient = True
 
 
@@ -128,5 +132,5 @@ BY_CODE: dict[str, type[ApiError]] = {error.code: error for error in _tree(ApiEr
 
 def from_wire(error: dict[str, Any]) -> ApiError:
     """The exception for a reply's ``{"code", "message", "details"}``; codes from the future too."""
-    kind = BY_CODE.get(error["code"], ApiError)
+    kind = BY_CODE.get(error["code"], Internal)  # of which nothing is certain
     return kind(error.get("message", ""), error.get("details"))

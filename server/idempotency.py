@@ -105,9 +105,10 @@ async def _find(transaction: AsyncConnection, claim: Claim) -> Row[str, str | No
 
 def _replay(first: Row[str, str | None], claim: Claim) -> Reply:
     if first.fingerprint != claim.fingerprint:
+        name = "id" if claim.resource_type == BY_REQUEST_ID else "idempotency key"
         raise KeyReused(
-            f"The key {claim.key!r} was used before, with another request. "
-            "Send the same request again, or this one under a key of its own."
+            f"The {name} {claim.key!r} was used before, for another request. "
+            f"Send that one again, or this one under an {name} of its own."
         )
     return Reply.from_stored(first.reply)
 

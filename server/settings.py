@@ -22,8 +22,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
-    amqp_url: str = Field(pattern="^amqps?://")
-    database_url: str = Field(pattern="^postgres(ql)?://")
+    amqp_url: str = Field(pattern="^amqps?://", repr=False)
+    database_url: str = Field(pattern="^postgres(ql)?://", repr=False)
     api_key: str = Field(DEVELOPMENT_KEY, min_length=8, repr=False)
 
     prefetch: int = Field(64, ge=1, le=65535)

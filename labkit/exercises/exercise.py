@@ -2,7 +2,10 @@
 
 import inspect
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import ClassVar
+
+import asyncpg
 
 from labkit.errors import BrokerAway, LabNotOpen
 from labkit.lab import Lab
@@ -51,6 +54,8 @@ class Exercise:
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.since = datetime.now(UTC).isoformat()
+        """When it was put, as the server's log writes times."""
 
     def __repr__(self) -> str:
         return inspect.cleandoc(self.__doc__ or "")
@@ -66,7 +71,7 @@ class Exercise:
     async def check(self) -> Verdict:
         try:
             return await self.look()
-        except (BrokerAway, LabNotOpen, OSError) as error:
+        except (BrokerAway, LabNotOpen, OSError, asyncpg.PostgresError) as error:
             return Verdict("lab broken", f"{error} Then run this notebook from the top.")
 
     def hint(self) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import json
 import os
 import subprocess
 import sys
@@ -17,16 +16,16 @@ from labkit.broker import Broker
 from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable
 from server import topology
 from server.application import Application
-from server.errors import ApiError, InvalidData, KeyReused, NotFound, Unauthorized
+from server.errors import InvalidData, KeyReused, NotFound, Unauthorized
 from server.settings import Settings
-from tests.support import BOOK, HOME, eventually, wire, worker_here
+from tests.support import BOOK, HOME, as_client, eventually, wire, worker_here
 
 
 @pytest.fixture
 async def client(settings: Settings, application: Application) -> AsyncIterator[AsyncAPIClient]:
     async with (
         worker_here(settings, application),
-        AsyncAPIClient(settings.amqp_url, settings.api_key) as client,
+        AsyncAPIClient(as_client(settings), settings.api_key) as client,
     ):
         yield client
 
@@ -59,7 +58,7 @@ async def test_each_error_is_an_exception_of_its_own(client: AsyncAPIClient) -> 
 async def test_a_wrong_key_is_unauthorized(settings: Settings, application: Application) -> None:
     async with (
         worker_here(settings, application),
-        AsyncAPIClient(settings.amqp_url, "wrong") as client,
+        AsyncAPIClient(as_client(settings), "wrong") as client,
     ):
         with pytest.raises(Unauthorized):
             await client.call("ping")
@@ -85,7 +84,7 @@ async def test_a_full_queue_refuses_at_once(settings: Settings) -> None:
     small = settings.model_copy(update={"max_queue_length": 1})
     async with wire(settings) as bare:
         await topology.declare(bare._channel, small)
-    async with AsyncAPIClient(settings.amqp_url) as client:
+    async with AsyncAPIClient(as_client(settings)) as client:
 
         async def refused() -> bool:  # the limit is a soft one: the broker lets some more in
             outcomes = await asyncio.gather(
@@ -103,7 +102,7 @@ async def test_a_call_without_a_worker_times_out_and_says_that_the_outcome_is_un
 ) -> None:
     async with wire(settings) as bare:
         await topology.declare(bare._channel, settings)
-    async with AsyncAPIClient(settings.amqp_url) as client:
+    async with AsyncAPIClient(as_client(settings)) as client:
         with pytest.raises(ReplyTimeout, match="same idempotency key") as timeout:
             await client.call("ping", timeout=0.1)
     assert not timeout.value.is_definite
@@ -114,7 +113,7 @@ async def test_a_late_reply_is_dropped_and_the_next_call_gets_its_own(
 ) -> None:
     async with wire(settings) as bare:
         await topology.declare(bare._channel, settings)
-    async with AsyncAPIClient(settings.amqp_url, settings.api_key) as client:
+    async with AsyncAPIClient(as_client(settings), settings.api_key) as client:
         with pytest.raises(ReplyTimeout):
             await client.call("create_book", BOOK, timeout=0.05)
         async with worker_here(settings, application):
@@ -126,7 +125,7 @@ async def test_a_call_whose_deadline_passed_in_the_queue_is_never_applied(
 ) -> None:
     async with wire(settings) as bare:
         await topology.declare(bare._channel, settings)
-    async with AsyncAPIClient(settings.amqp_url, settings.api_key) as client:
+    async with AsyncAPIClient(as_client(settings), settings.api_key) as client:
         with pytest.raises(ReplyTimeout):
             await client.call("create_book", BOOK, timeout=0.05)
         async with worker_here(settings, application):
@@ -154,7 +153,6 @@ async def test_nothing_is_left_of_ten_thousand_calls_with_timeouts_among_them(
 
     await eventually(as_before)
     assert client._pending == {}
-    assert client._publishing == set()
     assert _objects() - objects < 1000, "a tenth of an object for each call would be too much"
 
 
@@ -218,7 +216,7 @@ async def test_a_closed_client_can_be_connected_again(client: AsyncAPIClient) ->
 async def test_closing_ends_the_calls_that_wait(settings: Settings) -> None:
     async with wire(settings) as bare:
         await topology.declare(bare._channel, settings)
-    async with AsyncAPIClient(settings.amqp_url) as client:
+    async with AsyncAPIClient(as_client(settings)) as client:
         call = asyncio.create_task(client.call("ping"))
         await asyncio.sleep(0.05)
     with pytest.raises(ReplyTimeout, match="closed"):
@@ -257,7 +255,7 @@ async def test_the_blocking_client_works_inside_a_running_loop_and_in_a_plain_sc
     for script in (plain, nested):
         done = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-W", "error", "-c", script, settings.amqp_url, settings.api_key],
+            [sys.executable, "-W", "error", "-c", script, as_client(settings), settings.api_key],
             capture_output=True,
             text=True,
             cwd=HOME,
@@ -273,5 +271,4 @@ def test_every_error_of_the_wire_comes_back_as_itself() -> None:
     for code, kind in BY_CODE.items():
         error = from_wire({"code": code, "message": "m", "details": [1]})
         assert (type(error), str(error), error.details) == (kind, "m", [1])
-    assert type(from_wire({"code": "from_the_future"})) is ApiError
-    assert json.dumps(sorted(BY_CODE))
+    assert not from_wire({"code": "from_the_future"}).is_definite

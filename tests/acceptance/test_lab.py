@@ -81,7 +81,7 @@ async def test_workers_end_with_their_kernel(place: str) -> None:
     script = (
         "import asyncio, labkit\n"
         f"lab = asyncio.run(labkit.Lab.open({place!r})._open())\n"
-        "print(lab._workers.processes[0].pid)\n"
+        "print(lab._at_work.workers.processes[0].pid)\n"
     )
     done = await asyncio.to_thread(
         subprocess.run,
@@ -112,7 +112,7 @@ async def test_the_usual_wrong_answers_are_told_apart(place: str) -> None:
         client = await lab.client()
         book = {"title": "Brave New World", "author": "Aldous Huxley", "year": 1932}
         await client.call("create_book", book)
-        assert "one call only" in repr(await OneBookTwoCalls(lab).check())
+        assert "no call since" in repr(await OneBookTwoCalls(lab).check())
         await client.call("create_book", book)
         assert "2 rows" in repr(await OneBookTwoCalls(lab).check())
 
