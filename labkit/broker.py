@@ -1,5 +1,6 @@
 """RabbitMQ's management API, as far as a lab needs it: virtual hosts and queue depths."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
@@ -7,6 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx
 
 from labkit.errors import BrokerAway
+from labkit.permissions import EVERYTHING, Rights
 
 
 class Broker:
@@ -40,11 +42,14 @@ class Broker:
     ) -> None:
         await self.close()
 
-    async def create_vhost(self, vhost: str) -> None:
-        """An empty virtual host, in which the API's own user may do everything."""
+    async def create_vhost(self, vhost: str, granted: Mapping[str, Rights] | None = None) -> None:
+        """An empty virtual host: the API's own user may do everything, others what they are
+        granted.
+        """
         await self._do("PUT", f"vhosts/{_path(vhost)}")
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
-        await self._do("PUT", f"permissions/{_path(vhost)}/{_path(self._user)}", json=everything)
+        for user, rights in {**(granted or {}), self._user: EVERYTHING}.items():
+            where = f"permissions/{_path(vhost)}/{_path(user)}"
+            await self._do("PUT", where, json=rights.as_json())
 
     async def delete_vhost(self, vhost: str) -> None:
         """Its queues, messages and connections go with it. Deleting none is harmless."""

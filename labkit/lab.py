@@ -16,6 +16,7 @@ from labkit import services
 from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
 from labkit.errors import LabNotOpen, NoSuchTable
+from labkit.permissions import granted
 from labkit.workers import Workers
 from server.topology import REQUESTS
 
@@ -37,6 +38,7 @@ class Lab:
     def __init__(self, name: str, workers: int, settings: dict[str, object]) -> None:
         self.name = name
         self.amqp_url = self.database_url = self.api_key = ""
+        self._client_url = self._server_url = ""
         self._worker_count = workers
         self._settings = settings
         self._clients: list[AsyncAPIClient] = []
@@ -66,14 +68,16 @@ class Lab:
     async def _open(self) -> Self:
         environment = services.lab_environment()
         self.api_key = environment["API_KEY"]
-        self.amqp_url = _with_path(environment["AMQP_URL"], self.vhost)
+        self.amqp_url = _with_path(environment["ADMIN_AMQP_URL"], self.vhost)
+        self._client_url = _with_path(environment["AMQP_URL"], self.vhost)
+        self._server_url = _with_path(environment["SERVER_AMQP_URL"], self.vhost)
         self.database_url = _with_path(environment["DATABASE_URL"], self.vhost)
         broker = Broker(environment["MANAGEMENT_URL"])
         workers = Workers(self.name, self._worker_environment(), HOME)
         self._at_work = _AtWork(broker, workers)
         await workers.stop()
         await broker.delete_vhost(self.vhost)
-        await broker.create_vhost(self.vhost)
+        await broker.create_vhost(self.vhost, granted(environment))
         await _create_database(environment["DATABASE_URL"], self.vhost)
         await workers.start(self._worker_count)
         return self
@@ -85,7 +89,7 @@ class Lab:
 
     def _worker_environment(self) -> dict[str, str]:
         mine = {
-            "amqp_url": self.amqp_url,
+            "amqp_url": self._server_url,
             "database_url": self.database_url,
             "api_key": self.api_key,
         }
@@ -102,9 +106,13 @@ class Lab:
             await at_work.broker.close()
 
     async def client(self, **options: Any) -> AsyncAPIClient:
-        """A connected client with the lab's key; ``close()`` of the lab closes it too."""
+        """A connected client with the lab's key; ``close()`` of the lab closes it too.
+
+        To the broker it is the user ``client``, who may send requests and read his replies. For
+        anything else connect to ``lab.amqp_url``, whose user may do everything in this lab.
+        """
         self._require_open()
-        client = AsyncAPIClient(self.amqp_url, **{"api_key": self.api_key} | options)
+        client = AsyncAPIClient(self._client_url, **{"api_key": self.api_key} | options)
         self._clients.append(client)
         return await client.connect()
 

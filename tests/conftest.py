@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from labkit.broker import Broker
+from labkit.permissions import granted
 from labkit.services import private_services
 from server import auth
 from server.application import Application
@@ -49,10 +50,10 @@ def place() -> str:
 
 @pytest.fixture
 async def vhost(place: str) -> AsyncIterator[str]:
-    """The URL of an empty virtual host."""
+    """The URL of an empty virtual host, as the lab's own user, who may do everything in it."""
     async with Broker(os.environ["MANAGEMENT_URL"]) as broker:
-        await broker.create_vhost(place)
-        yield at(os.environ["AMQP_URL"], place)
+        await broker.create_vhost(place, granted(os.environ))
+        yield at(os.environ["ADMIN_AMQP_URL"], place)
         await broker.delete_vhost(place)
 
 

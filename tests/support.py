@@ -35,6 +35,17 @@ def at(url: str, path: str) -> str:
     return urlunsplit(urlsplit(url)._replace(path=f"/{path}"))
 
 
+def as_client(settings: Settings) -> str:
+    """The URL of the settings' virtual host for the user that sends requests."""
+    return at(os.environ["AMQP_URL"], urlsplit(settings.amqp_url).path[1:])
+
+
+def as_server(settings: Settings) -> Settings:
+    """The same, as the user that a worker is: a right that it lacks is to be noticed."""
+    url = at(os.environ["SERVER_AMQP_URL"], urlsplit(settings.amqp_url).path[1:])
+    return settings.model_copy(update={"amqp_url": url})
+
+
 async def eventually(condition: Callable[[], Awaitable[Any]], within: float = 10.0) -> Any:
     """The first true result of ``condition``; fails after ``within`` seconds."""
     deadline = time.monotonic() + within
@@ -50,7 +61,7 @@ async def worker_here(
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A worker in this process, ready when entered, drained when left."""
     stop = asyncio.Event()
-    worker = asyncio.create_task(Worker(settings, application, observe).run(stop))
+    worker = asyncio.create_task(Worker(as_server(settings), application, observe).run(stop))
     try:
         async with wire(settings) as client:
             await eventually(lambda: client.consumers(REQUESTS))
@@ -136,7 +147,7 @@ class WorkerProcess:
 
 @asynccontextmanager
 async def worker_process(settings: Settings, role: str = "worker") -> AsyncIterator[WorkerProcess]:
-    given = {name.upper(): value for name, value in settings.model_dump().items()}
+    given = {name.upper(): value for name, value in as_server(settings).model_dump().items()}
     delays = ",".join(map(str, settings.retry_delays))
     environment = {name: str(value) for name, value in given.items()} | {"RETRY_DELAYS": delays}
     process = await asyncio.create_subprocess_exec(

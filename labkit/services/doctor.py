@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from labkit.permissions import USERS
 from labkit.services import binaries, environment, handshake, jupyter, lab, ports, venv, worker
 from labkit.services.errors import ServiceError
 from labkit.services.process import find
@@ -98,7 +99,10 @@ def _lab() -> dict[str, str]:
 
 
 def _broker() -> str:
-    return f"RabbitMQ {handshake.amqp(_lab()['AMQP_URL'])} lets us in"
+    values = _lab()
+    for user in USERS:
+        version = handshake.amqp(values.get(user.url, values["AMQP_URL"]))
+    return f"RabbitMQ {version} lets {', '.join(user.name for user in USERS)} in"
 
 
 def _management() -> str:

@@ -16,6 +16,8 @@ LAB = ROOT / ".lab"
 DEVELOPMENT_KEY = "supersecretapikey"
 ADDRESSES = ("AMQP_URL", "DATABASE_URL")
 """What has to be given, together, to use services that somebody else runs."""
+OTHER_USERS = ("SERVER_AMQP_URL", "ADMIN_AMQP_URL")
+"""How a worker, and an operator, log in to the same broker."""
 
 
 def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -29,6 +31,7 @@ def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     values = read_env(LAB / "lab.env")
     if not all(name in values for name in ADDRESSES):
         raise LabNotRunning("The lab is not running. Start it: make up")
+    values = _all_users(values)
     try:
         handshake.amqp(values["AMQP_URL"])
     except OSError as error:
@@ -41,6 +44,7 @@ def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def given_services(environ: Mapping[str, str]) -> dict[str, str]:
     """The services that the user's environment names; empty if it names none.
 
+    Where it names one user of the broker only, he is the server's and the operator's, too.
     Raises `ServiceError` if it names only one of the two that are needed.
     """
     given = {name: environ[name] for name in ADDRESSES if environ.get(name)}
@@ -51,9 +55,14 @@ def given_services(environ: Mapping[str, str]) -> dict[str, str]:
             f"{there} is set in the environment, {absent} is not. Set both to use services of your "
             f"own, or neither (unset {there}) and the lab starts them."
         )
-    if given and environ.get("MANAGEMENT_URL"):
-        given["MANAGEMENT_URL"] = environ["MANAGEMENT_URL"]
-    return given
+    if not given:
+        return {}
+    also = {name: environ[name] for name in (*OTHER_USERS, "MANAGEMENT_URL") if environ.get(name)}
+    return _all_users(given | also)
+
+
+def _all_users(values: dict[str, str]) -> dict[str, str]:
+    return dict.fromkeys(OTHER_USERS, values["AMQP_URL"]) | values
 
 
 def api_key(environ: Mapping[str, str] = os.environ) -> str:

@@ -12,11 +12,12 @@ import json
 import re
 import secrets
 import socket
+import ssl
 import struct
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from labkit.services.errors import ServiceError
 
@@ -46,7 +47,7 @@ def amqp(url: str) -> str:
     parts = urlsplit(url)
     user, password = unquote(parts.username or "guest"), unquote(parts.password or "guest")
     host = unquote(parts.path[1:]) or "/"
-    with socket.create_connection((parts.hostname or "", parts.port or 5672), TIMEOUT) as wire:
+    with _connect(parts) as wire:
         wire.sendall(b"AMQP\x00\x00\x09\x01")
         start = _expect(wire, (10, 10), "connection.start")
         capability = b"\x1cauthentication_failure_closet\x01"
@@ -61,6 +62,18 @@ def amqp(url: str) -> str:
         _expect(wire, (10, 51), "connection.close-ok")
     version = re.search(rb"\x07versionS....([\x20-\x7e]+?)(?:[^\x20-\x7e]|$)", start, re.DOTALL)
     return version.group(1).decode() if version else "of unknown version"
+
+
+def _connect(broker: SplitResult) -> socket.socket:
+    """Over TLS if the URL says so; its `cafile` is the CA to trust, as client libraries read it."""
+    secure = broker.scheme == "amqps"
+    address = (broker.hostname or "", broker.port or (5671 if secure else 5672))
+    wire = socket.create_connection(address, TIMEOUT)
+    if not secure:
+        return wire
+    authority = parse_qs(broker.query).get("cafile", [None])[0]
+    context = ssl.create_default_context(cafile=authority)
+    return context.wrap_socket(wire, server_hostname=broker.hostname)
 
 
 def listens(url: str) -> str:

@@ -17,6 +17,7 @@ from labkit.services import (
     lock,
     postgresql,
     rabbitmq,
+    users,
     venv,
     worker,
 )
@@ -129,7 +130,7 @@ def _begin_pip(steps: Steps) -> list[Future[None]]:
 def _begin_private(steps: Steps, place: Home, pip: list[Future[None]]) -> list[Future[None]]:
     def broker(cancel: threading.Event) -> str:
         rabbitmq.up(place, cancel)
-        version = handshake.amqp(rabbitmq.urls(place)["AMQP_URL"])
+        version = handshake.amqp(users.urls(place)["AMQP_URL"])
         return f"{version}, port {place.port('amqp')}"
 
     def database(cancel: threading.Event) -> str:
@@ -159,7 +160,7 @@ def _software(cancel: threading.Event) -> str:
 
 def _services(place: Home) -> dict[str, str]:
     given = environment.given_services(os.environ)
-    own = rabbitmq.urls(place) | postgresql.urls(place)
+    own = users.urls(place) | postgresql.urls(place)
     return (given or own) | {"API_KEY": environment.api_key()}
 
 

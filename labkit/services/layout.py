@@ -9,12 +9,24 @@ from labkit.services.files import read_json, write_json
 
 
 @dataclass(frozen=True)
+class Tls:
+    """Files in PEM: what a broker that is spoken to over TLS only has to show."""
+
+    authority: Path
+    """The certificate of the CA, which clients trust."""
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
 class Home:
     """A folder with the data, logs, records and secrets of one set of services."""
 
     path: Path
     durable: bool = True
     """False for services that are thrown away after use: they may forget everything in a crash."""
+    tls: Tls | None = None
+    """Set, the broker opens no plain port."""
     _lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)
 
     @property

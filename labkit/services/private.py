@@ -11,7 +11,7 @@ from pathlib import Path
 from labkit.services import postgresql, rabbitmq
 from labkit.services.environment import ROOT, api_key
 from labkit.services.errors import Cancelled
-from labkit.services.layout import Home
+from labkit.services.layout import Home, Tls
 from labkit.services.process import recorded
 
 STARTERS: tuple[Callable[[Home, threading.Event], dict[str, str]], ...] = (
@@ -21,15 +21,18 @@ STARTERS: tuple[Callable[[Home, threading.Event], dict[str, str]], ...] = (
 
 
 @contextmanager
-def private_services(home: Path, *, durable: bool = True) -> Iterator[dict[str, str]]:
-    """A RabbitMQ and a PostgreSQL under `home`; yields AMQP_URL, MANAGEMENT_URL, DATABASE_URL and
-    API_KEY.
+def private_services(
+    home: Path, *, durable: bool = True, tls: Tls | None = None
+) -> Iterator[dict[str, str]]:
+    """A RabbitMQ and a PostgreSQL under `home`; yields AMQP_URL, SERVER_AMQP_URL, ADMIN_AMQP_URL,
+    MANAGEMENT_URL, DATABASE_URL and API_KEY.
 
     They end with the block, and also if this process dies in any way, kill -9 included: a guard
     outlives it. With `durable=True` the data stays in `home`, and the next block finds it again;
-    else it is not even safe from a crash, and is gone at the end, which comes at once.
+    else it is not even safe from a crash, and is gone at the end, which comes at once. With `tls`
+    the broker speaks AMQP over nothing else.
     """
-    place = Home(home.resolve(), durable=durable)
+    place = Home(home.resolve(), durable=durable, tls=tls)
     place.make()
     with _guard(place):
         yield _start(place) | {"API_KEY": api_key()}

@@ -7,15 +7,14 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from labkit.services import binaries, erlang, handshake, ports
+from labkit.services import binaries, erlang, handshake, ports, users
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import write_atomically
-from labkit.services.layout import Home
+from labkit.services.layout import Home, Tls
 from labkit.services.process import Process, find, start
 from labkit.services.waiting import until_ready
 
 NAME, EPMD = "rabbitmq", "epmd"
-USER = "lab"
 PLUGIN = "rabbitmq_management"
 AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
 START_DEADLINE = 90.0
@@ -25,7 +24,7 @@ UNFIT = set("'\"`$\\\n")
 """It hands the path to a shell, to watch the disk, and would wait for the answer for ever."""
 
 CONFIGURATION = """\
-listeners.tcp.1 = 127.0.0.1:{amqp}
+{listener}
 management.tcp.ip = 127.0.0.1
 management.tcp.port = {management}
 default_user = {user}
@@ -36,6 +35,16 @@ log.console = true
 log.console.level = info
 raft.wal_max_size_bytes = 64000000
 """
+PLAIN = "listeners.tcp.1 = 127.0.0.1:{amqp}"
+ENCRYPTED = """\
+listeners.tcp = none
+listeners.ssl.1 = 127.0.0.1:{amqp}
+ssl_options.cacertfile = {tls.authority}
+ssl_options.certfile = {tls.certificate}
+ssl_options.keyfile = {tls.key}
+ssl_options.verify = verify_none
+ssl_options.fail_if_no_peer_cert = false"""
+"""Clients check who the broker is; he knows them by their passwords."""
 
 ERLANG_FLAGS = (
     # The port that `rabbitmqctl` would use must not be seen from outside.
@@ -46,21 +55,21 @@ ERLANG_FLAGS = (
 
 
 def up(home: Home, cancel: threading.Event) -> dict[str, str]:
-    """Start the node, or adopt the one that runs; returns AMQP_URL and MANAGEMENT_URL.
+    """Start the node, or adopt the one that runs; returns its addresses, one for each user.
 
-    Data survives: queues, users and virtual hosts are those of the last time. Raises `NotReady`
+    Data survives: queues and virtual hosts are those of the last time. Raises `NotReady`
     with the log's tail, `MissingSoftware`, or `Cancelled`.
     """
     if (running := find(NAME, home.run_dir)) is not None:
         _wait(running, home, cancel)
-        return urls(home)
+        return users.urls(home)
     software = binaries.need_rabbitmq()
     for attempt in range(TRIES):
         remembered = attempt == 0
         _start_epmd(home, software, cancel, remembered=remembered)
         try:
             _start(home, software, cancel, remembered=remembered)
-            return urls(home)
+            return users.urls(home)
         except BaseException as error:
             # Half-booted it does not listen to SIGTERM, and it has nothing to save.
             down(home, graceful=False)
@@ -76,15 +85,6 @@ def down(home: Home, *, graceful: bool = True) -> None:
     for name in (NAME, EPMD):  # in this order: a stopping node still talks to its epmd
         if (process := find(name, home.run_dir)) is not None:
             process.stop(signal.SIGTERM, deadline=20 if graceful and name == NAME else 0)
-
-
-def urls(home: Home) -> dict[str, str]:
-    """No path: every client library reads that as the virtual host `/`."""
-    login = f"{USER}:{home.password(NAME)}@{ports.LOOPBACK}"
-    return {
-        "AMQP_URL": f"amqp://{login}:{home.port('amqp')}",
-        "MANAGEMENT_URL": f"http://{login}:{home.port('management')}",
-    }
 
 
 def _start_epmd(
@@ -135,9 +135,10 @@ def _start(
 
 
 def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
-    address = urls(home)
+    """Until it lets its first user in; then it gets the others."""
+    address = users.urls(home)
     checks: list[Callable[[], str]] = [
-        lambda: handshake.amqp(address["AMQP_URL"]),
+        lambda: handshake.amqp(address["ADMIN_AMQP_URL"]),
         lambda: handshake.management(address["MANAGEMENT_URL"]),
     ]
     for check in checks:
@@ -145,6 +146,7 @@ def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
             until_ready(process, check, deadline=START_DEADLINE, cancel=cancel)
         except handshake.Refused as refused:
             raise ServiceError(_refusal(home, refused)) from refused
+    users.make(home)
 
 
 def _refusal(home: Home, refused: handshake.Refused) -> str:
@@ -164,13 +166,17 @@ def _discard_half_made(folder: Path) -> None:
 def _write_configuration(home: Home) -> None:
     folder = home.path / NAME
     text = CONFIGURATION.format(
-        amqp=home.port("amqp"),
+        listener=_listener(home.port("amqp"), home.tls),
         management=home.port("management"),
-        user=USER,
-        password=home.password(NAME),
+        user=users.BORN_WITH,
+        password=users.password(home),
     )
     write_atomically(folder / "rabbitmq.conf", text)
     write_atomically(folder / "enabled_plugins", f"[{PLUGIN}].\n")
+
+
+def _listener(port: int | None, tls: Tls | None) -> str:
+    return (PLAIN if tls is None else ENCRYPTED).format(amqp=port, tls=tls)
 
 
 def _environment(home: Home) -> dict[str, str]:

@@ -19,7 +19,7 @@ DRAIN_DEADLINE = 15.0
 
 def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
     """Start the worker, or adopt the one that runs with these very settings."""
-    settings = environment.dotenv() | services | {"PYTHONUNBUFFERED": "1"}
+    settings = environment.dotenv() | _needed(services) | {"PYTHONUNBUFFERED": "1"}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     running = find(NAME, home.run_dir)
     if running is not None and home.recall("server settings") == digest:
@@ -46,6 +46,12 @@ def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
     until_ready(process, ready, deadline=START_DEADLINE, cancel=cancel)
     home.remember("server settings", digest)
     return f"worker, pid {process.pid}"
+
+
+def _needed(services: dict[str, str]) -> dict[str, str]:
+    """The worker gets its own user of the broker, and hears of no other."""
+    needed = {name: services[name] for name in ("DATABASE_URL", "API_KEY")}
+    return needed | {"AMQP_URL": services["SERVER_AMQP_URL"]}
 
 
 def _says_ready(line: bytes) -> bool:

@@ -1,0 +1,54 @@
+"""The users of a private broker: their passwords, their addresses, and how they are made."""
+
+import base64
+import json
+import urllib.request
+from urllib.parse import quote, unquote, urlsplit
+
+from labkit.permissions import USERS, definitions
+from labkit.services import ports
+from labkit.services.errors import ServiceError
+from labkit.services.layout import Home
+
+BORN_WITH = "lab"
+"""The user that a node makes by itself when it first starts; he then lets the others in."""
+
+
+def password(home: Home, user: str = BORN_WITH) -> str:
+    return home.password("rabbitmq" if user == BORN_WITH else f"rabbitmq {user}")
+
+
+def urls(home: Home) -> dict[str, str]:
+    """Where the broker lets each user in. No virtual host: every client library takes `/` then."""
+    logins = {user.name: f"{user.name}:{password(home, user.name)}" for user in USERS}
+    scheme, query = "amqp", ""
+    if home.tls is not None:
+        scheme, query = "amqps", f"?cafile={quote(str(home.tls.authority))}"
+    where = f"{ports.LOOPBACK}:{home.port('amqp')}{query}"
+    addresses = {user.url: f"{scheme}://{logins[user.name]}@{where}" for user in USERS}
+    management = f"http://{logins[BORN_WITH]}@{ports.LOOPBACK}:{home.port('management')}"
+    return addresses | {"MANAGEMENT_URL": management}
+
+
+def make(home: Home) -> None:
+    """Users, passwords and permissions are what they have to be, whatever they were before.
+
+    One request of some 20 ms, so it is done at each start: data of an older lab gets them, too.
+    """
+    address = urlsplit(urls(home)["MANAGEMENT_URL"])
+    login = f"{unquote(address.username or '')}:{unquote(address.password or '')}"
+    everybody = definitions({user.name: password(home, user.name) for user in USERS})
+    request = urllib.request.Request(
+        f"http://{address.hostname}:{address.port}/api/definitions",
+        data=json.dumps(everybody).encode(),
+        headers={
+            "Authorization": f"Basic {base64.b64encode(login.encode()).decode()}",
+            "Content-Type": "application/json",
+        },
+    )
+    # Never through a proxy: HTTP_PROXY is common in schools, and 127.0.0.1 is not its business.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(request, timeout=30).close()
+    except OSError as error:
+        raise ServiceError(f"RabbitMQ does not take the lab's users: {error}") from error
