@@ -96,13 +96,13 @@ class _Protocol(HttpToolsProtocol):
         if self._beside_body > LARGEST_HEAD and not self.transport.is_closing():
             self.send_400_response(f"The request's head is larger than {LARGEST_HEAD} bytes.")
 
-    def on_message_begin(self) -> None:
-        self._beside_body = 0
-        super().on_message_begin()
-
     def on_body(self, body: bytes) -> None:
         self._beside_body -= len(body)
         super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._beside_body = 0
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         answer = problem(Reply.refusal(Malformed(msg)), "")
