@@ -1,0 +1,74 @@
+"""The queues, as AsyncAPI's channels. Their names and arguments are the topology's own."""
+
+from typing import Any
+
+from docs import messages
+from docs.actions import ACTIONS
+from server import topology
+from server.settings import Settings
+
+SETTINGS = Settings(amqp_url="amqp://", database_url="postgres://")
+"""What a server has that is told nothing else."""
+
+ADDRESSES = {topology.REQUESTS: "requests", topology.DEAD_LETTERS: "deadLetters"}
+"""Queue → what the document calls it; the others are called like the queue."""
+
+DESCRIPTIONS = {
+    topology.REQUESTS: "Where requests go. All workers share it.",
+    topology.DEAD_LETTERS: "Requests that nobody could work on, each with its "
+    "reason and without its secrets. Only an operator leads a message out of it.",
+}
+RETRY = "Requests wait here for their next attempt. Nobody consumes it."
+OTHER = "A queue of the server's own."
+NOT_FOR_CLIENTS = "Clients neither publish nor consume here: it is described for operators."
+
+
+def queues() -> list[topology.Queue]:
+    return topology.topology(SETTINGS)
+
+
+def describe(queue: topology.Queue) -> str:
+    waits = queue.name.startswith("api.retry.")
+    return DESCRIPTIONS.get(queue.name, RETRY if waits else OTHER)
+
+
+def channels() -> dict[str, Any]:
+    ours = {ADDRESSES.get(queue.name, queue.name): _channel(queue) for queue in queues()}
+    return {"requests": ours.pop("requests"), "replies": _replies(), **ours}
+
+
+def _channel(queue: topology.Queue) -> dict[str, Any]:
+    names = (
+        [action.id for action in ACTIONS]
+        if queue.name == topology.REQUESTS
+        else [messages.SET_ASIDE if queue.name != topology.DEAD_LETTERS else messages.DEAD_LETTER]
+    )
+    return {
+        "address": queue.name,
+        "description": describe(queue)
+        if queue.name == topology.REQUESTS
+        else f"{describe(queue)} {NOT_FOR_CLIENTS}",
+        "messages": _refs(names),
+        "bindings": _binding(name=queue.name, durable=True, exclusive=False, autoDelete=False)
+        | ({"x-rabbitmq-arguments": dict(queue.arguments)} if queue.arguments else {}),
+    }
+
+
+def _replies() -> dict[str, Any]:
+    """Its address is not known beforehand: every request names its own."""
+    names = [f"{action.id}.{outcome}" for action in ACTIONS for outcome in messages.OUTCOMES]
+    return {
+        "address": None,
+        "description": "A queue of one client, exclusive and named by the broker, in which it "
+        "waits for replies: what its requests name in `reply_to`.",
+        "messages": _refs([*names, messages.REFUSAL]),
+        "bindings": _binding(name="", durable=False, exclusive=True, autoDelete=True),
+    }
+
+
+def _refs(names: list[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/messages/{name}"} for name in names}
+
+
+def _binding(**queue: Any) -> dict[str, Any]:
+    return {"amqp": {"is": "queue", "queue": queue, "bindingVersion": "0.3.0"}}
