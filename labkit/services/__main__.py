@@ -15,13 +15,14 @@ COMMANDS = {
     "down": "stop everything; your data stays",
     "doctor": "say what works, and how to mend what does not",
     "test": "lint, types, tests and notebooks, on services of their own",
+    "docs": "run the examples of the API and write its documents, on services of their own",
     "demo": "the four examples of the API, against the running lab",
     "bench": "measure, beside other libraries",
     "soak": "run for long, and count what was lost",
     "run": "run a program in the lab's environment: run -- CMD ...",
 }
-PROGRAMS = {"demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
-"""Targets that are modules, run against the lab."""
+PROGRAMS = {"docs": "docs", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
+"""Targets that are modules, run against the lab; `docs` needs none."""
 
 
 def main() -> int:
@@ -59,7 +60,10 @@ def _execute(arguments: argparse.Namespace) -> int:
         if command == "down":
             lab.down(progress)
             return 0
-        lab.up(progress)
+        if command == "docs":
+            lab.prepare(progress)
+        else:
+            lab.up(progress)
         if command == "up":
             progress.say(lab.addresses(lab.home()))
             return 0
