@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from labkit.permissions import USERS
-from labkit.services import binaries, environment, handshake, jupyter, lab, ports, venv, worker
+from labkit.services import (
+    binaries,
+    environment,
+    handshake,
+    jupyter,
+    lab,
+    ports,
+    rest,
+    venv,
+    worker,
+)
 from labkit.services.errors import ServiceError
 from labkit.services.process import find
 
@@ -82,7 +92,13 @@ def _disk() -> str:
 
 def _ports() -> str:
     """Ours are in use while the lab runs; taken standard ports are no fault, only worth knowing."""
-    standard = {5672: "amqp", 15672: "management", 5432: "postgresql", 8888: "jupyter"}
+    standard = {
+        5672: "amqp",
+        15672: "management",
+        5432: "postgresql",
+        8888: "jupyter",
+        8080: "rest",
+    }
     place = lab.home()
     others = [p for p, name in standard.items() if place.port(name) != p and not ports.is_free(p)]
     if others:
@@ -123,6 +139,15 @@ def _server() -> str:
         raise Wrong("its process does not run", f"make up; its log: {lab.home().log(worker.NAME)}")
     _in_venv(PING, values, "it does not answer a ping", f"its log: {process.log}")
     return f"pid {process.pid} answers a ping"
+
+
+def _rest() -> str:
+    _lab()
+    place = lab.home()
+    process = find(rest.NAME, place.run_dir)
+    if process is None:
+        raise Wrong("its process does not run", f"make up; its log: {place.log(rest.NAME)}")
+    return f"pid {process.pid} says {rest.answers(place)} at {rest.url(place)}"
 
 
 def _jupyter() -> str:
@@ -174,6 +199,7 @@ CHECKS = [
     Check("management", _management),
     Check("database", _database),
     Check("server", _server),
+    Check("REST", _rest),
     Check("JupyterLab", _jupyter),
     Check("notebooks", _imports),
 ]

@@ -57,7 +57,8 @@ def given_services(environ: Mapping[str, str]) -> dict[str, str]:
         )
     if not given:
         return {}
-    also = {name: environ[name] for name in (*OTHER_USERS, "MANAGEMENT_URL") if environ.get(name)}
+    others = (*OTHER_USERS, "MANAGEMENT_URL", "REST_URL")
+    also = {name: environ[name] for name in others if environ.get(name)}
     return _all_users(given | also)
 
 

@@ -119,6 +119,11 @@ def jupyter(url: str, token: str) -> str:
     return str(_get_json(request)["version"])
 
 
+def rest(url: str) -> str:
+    """Ask the server's REST edge whether it can serve; returns what it says."""
+    return str(_get_json(urllib.request.Request(f"{url}/healthz"))["status"])  # noqa: S310
+
+
 def postgresql(url: str) -> str:
     """Log in to the database and leave; returns the server's version."""
     parts = urlsplit(url)

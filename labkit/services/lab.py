@@ -17,6 +17,7 @@ from labkit.services import (
     lock,
     postgresql,
     rabbitmq,
+    rest,
     users,
     venv,
     worker,
@@ -27,7 +28,7 @@ from labkit.services.process import recorded
 from labkit.services.progress import Progress
 from labkit.services.steps import Steps
 
-LONG_LIVED = (jupyter.NAME, worker.NAME, rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
+LONG_LIVED = (jupyter.NAME, worker.NAME, rest.NAME, rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
 """What the lab itself starts; notebooks record workers of theirs beside them."""
 
 
@@ -81,6 +82,7 @@ def addresses(place: Home) -> str:
     values = environment.read_env(place.env_file)
     rows = {
         "JupyterLab": values.get("JUPYTER_URL", "not started: make lab"),
+        "REST": f"{values['REST_URL']}/docs" if "REST_URL" in values else "not started: make up",
         "RabbitMQ": _management(values),
         "PostgreSQL": values.get("DATABASE_URL", "?"),
         "For programs": f"set -a; . {place.env_file.relative_to(environment.ROOT)}",
@@ -104,10 +106,14 @@ def _begin(steps: Steps, place: Home, *, with_jupyter: bool) -> None:
     def serve(cancel: threading.Event) -> str:
         return worker.up(place, _services(place), cancel)
 
+    def serve_http(cancel: threading.Event) -> str:
+        return rest.up(place, _services(place), cancel)
+
     def study(cancel: threading.Event) -> str:
         return jupyter.up(place, {}, cancel)
 
     steps.begin("Server", serve, packages, *services)
+    steps.begin("REST", serve_http, packages, *services)
     if with_jupyter:
         steps.begin("JupyterLab", study, packages)
 
@@ -166,8 +172,9 @@ def _services(place: Home) -> dict[str, str]:
 
 def _environment(place: Home) -> dict[str, str]:
     running = {process.name for process in recorded(place.run_dir) if process.alive()}
-    page = {"JUPYTER_URL": jupyter.url(place)} if jupyter.NAME in running else {}
-    return _services(place) | page
+    pages = {"REST_URL": rest, "JUPYTER_URL": jupyter}
+    urls = {name: page.url(place) for name, page in pages.items() if page.NAME in running}
+    return _services(place) | urls
 
 
 def _management(values: dict[str, str]) -> str:

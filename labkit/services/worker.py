@@ -1,4 +1,4 @@
-"""The server, as processes of the lab: today the worker on RabbitMQ."""
+"""The server, as processes of the lab: the worker on RabbitMQ here, and what `rest` shares."""
 
 import hashlib
 import json
@@ -19,18 +19,23 @@ DRAIN_DEADLINE = 15.0
 
 def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
     """Start the worker, or adopt the one that runs with these very settings."""
-    settings = environment.dotenv() | _needed(services) | {"PYTHONUNBUFFERED": "1"}
+    return run(home, NAME, "worker", _needed(services), cancel)
+
+
+def run(home: Home, name: str, role: str, needed: dict[str, str], cancel: threading.Event) -> str:
+    """Start the server in this role, or adopt the process that runs with these very settings."""
+    settings = environment.dotenv() | needed | {"PYTHONUNBUFFERED": "1"}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    running = find(NAME, home.run_dir)
-    if running is not None and home.recall("server settings") == digest:
+    running = find(name, home.run_dir)
+    if running is not None and home.recall(f"{name} settings") == digest:
         return f"runs already, pid {running.pid}"
     if running is not None:  # the broker has another address by now, or .env has changed
         running.stop(signal.SIGTERM, DRAIN_DEADLINE)
-    log = home.log(NAME)
+    log = home.log(name)
     begin = log.stat().st_size if log.exists() else 0
     process = start(
-        NAME,
-        [venv.PYTHON, "-m", "server", "worker"],
+        name,
+        [venv.PYTHON, "-m", "server", role],
         run_dir=home.run_dir,
         log=log,
         env=venv.environment() | settings,
@@ -44,8 +49,8 @@ def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
                 raise OSError("it has not yet logged that it is ready")
 
     until_ready(process, ready, deadline=START_DEADLINE, cancel=cancel)
-    home.remember("server settings", digest)
-    return f"worker, pid {process.pid}"
+    home.remember(f"{name} settings", digest)
+    return f"{role}, pid {process.pid}"
 
 
 def _needed(services: dict[str, str]) -> dict[str, str]:
