@@ -12,9 +12,9 @@ RUN sed -n '/^# The server$/,/^$/p' /opt/requirements.txt > /opt/server.txt \
 
 FROM packages AS server
 COPY server server
-# Compiled here, because whoever runs the code may not write beside it; and started once, because a
+# Compiled here, because whoever runs the code may not write beside it; and imported once, because a
 # package missing from its group has to stop the build.
-RUN python -m compileall -q server && python -m server --help > /dev/null
+RUN python -m compileall -q server && python -c "import server.__main__, server.amqp, server.rest"
 USER lab
 CMD ["python", "-m", "server", "worker"]
 
