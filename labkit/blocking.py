@@ -7,8 +7,8 @@ was one step between two ``await`` could then be interrupted anywhere.
 
 import asyncio
 import atexit
+import threading
 from collections.abc import Coroutine
-from functools import cache
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,25 +22,32 @@ Result = TypeVar("Result")
 def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """The coroutine's result, from code that cannot ``await``: inside a running loop or without.
 
-    Without one, all calls share one loop, since a connection lives on the loop that opened it.
+    Without one, all calls of a thread share a loop: a connection lives on the loop that opened it.
     """
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        loop = _loop_of_this_script()
+        loop = _loop_of_this_thread()
     nest_asyncio.apply(loop)
     return loop.run_until_complete(coroutine)
 
 
-@cache
-def _loop_of_this_script() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    atexit.register(loop.close)
+_threads = threading.local()
+
+
+def _loop_of_this_thread() -> asyncio.AbstractEventLoop:
+    if not hasattr(_threads, "loop"):
+        _threads.loop = asyncio.new_event_loop()
+        atexit.register(_threads.loop.close)
+    loop: asyncio.AbstractEventLoop = _threads.loop
     return loop
 
 
 class BlockingAPIClient:
-    """``AsyncAPIClient`` without ``await``. Errors, arguments and results are the same."""
+    """``AsyncAPIClient`` without ``await``. Errors, arguments and results are the same.
+
+    Each thread needs one of its own.
+    """
 
     def __init__(self, amqp_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
         self._client = AsyncAPIClient(amqp_url, api_key, timeout=timeout)

@@ -71,7 +71,12 @@ class AsyncAPIClient:
     """
 
     def __init__(self, amqp_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
-        """``timeout`` is the deadline of a call in seconds, unless the call gives its own."""
+        """``timeout`` is the deadline of a call in seconds, unless the call gives its own.
+
+        Raises ``ValueError`` for what is no AMQP URL.
+        """
+        if not str(amqp_url).startswith(("amqp://", "amqps://")):
+            raise ValueError("amqp_url has to begin with amqp://: the lab's is in .lab/lab.env.")
         self._url = amqp_url
         self._api_key = api_key
         self._timeout = timeout
@@ -147,7 +152,7 @@ class AsyncAPIClient:
         if self._keeper is None:
             raise NotConnected
         seconds = self._timeout if timeout is None else timeout
-        if not 0 < seconds < LONGEST_TIMEOUT:
+        if not 0 < seconds <= LONGEST_TIMEOUT:
             raise ValueError(f"timeout is {seconds}: give seconds, more than 0, at most a day.")
         request_id = request_id or str(uuid.uuid4())
         body = {

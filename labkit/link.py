@@ -1,6 +1,7 @@
 """One connection of the client: a channel, a reply queue, and a sign for when they are lost."""
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,10 @@ __all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
 
 CONNECT_TIMEOUT, HEARTBEAT = 5, 10
 """Seconds. A broker that says nothing for three heartbeats is gone."""
+
+# Its warnings are told again by our errors, in the caller's place and words. A program that wants
+# to see them configures logging, and does.
+logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
 OnReply = Callable[[str | None, bytes, bool], None]
 """(correlation id, body, replayed)"""

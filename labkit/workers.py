@@ -1,7 +1,8 @@
-"""The worker processes of one lab: ``python -m server worker``, as everywhere."""
+"""The server's processes of one lab: ``python -m server worker`` or ``rest``, as everywhere."""
 
 import asyncio
 import atexit
+import json
 import os
 import signal
 import sys
@@ -30,25 +31,34 @@ class Workers:
         self._name = name
         self._environment = {**os.environ, **environment, "PYTHONPATH": str(home)}
         self._run_dir = home / ".lab" / "run"
-        self._log_dir = home / ".lab" / "log"
+        self._log_dir = home / ".lab" / "logs"
         atexit.register(self._kill)
 
     async def start(self, count: int) -> None:
         """Returns when all of them consume. Raises ``WorkerFailed`` with the end of the log."""
-        self.processes = [self._start(number + 1) for number in range(count)]
+        names = [f"worker-{number + 1}" for number in range(count)]
+        self.processes = [self._start(name, "worker") for name in names]
         await asyncio.gather(*(self._ready(worker) for worker in self.processes))
 
-    def _start(self, number: int) -> process.Process:
-        name = f"lab-{self._name}-worker-{number}"
+    async def start_rest(self) -> str:
+        """The lab over HTTP, too: its URL, when it listens. Raises ``WorkerFailed``."""
+        rest = self._start("rest", "rest", REST_PORT="0")
+        self.processes.append(rest)
+        await self._ready(rest)
+        lines = map(json.loads, rest.log.read_text().splitlines())
+        return next(str(line["url"]) for line in lines if line["event"] == "ready")
+
+    def _start(self, kind: str, role: str, **environment: str) -> process.Process:
+        name = f"lab-{self._name}-{kind}"
         self._log_dir.mkdir(parents=True, exist_ok=True)
         log = self._log_dir / f"{name}.log"
         log.write_bytes(b"")
         return process.start(
             name,
-            [sys.executable, "-m", "server", "worker"],
+            [sys.executable, "-m", "server", role],
             run_dir=self._run_dir,
             log=log,
-            env=self._environment,
+            env={**self._environment, **environment},
         )
 
     async def _ready(self, worker: process.Process) -> None:
@@ -69,7 +79,8 @@ class Workers:
         self.processes = []
 
     def _records(self) -> list[Path]:
-        return sorted(self._run_dir.glob(f"lab-{self._name}-worker-*.json"))
+        kinds = ("worker-*", "rest")
+        return [p for k in kinds for p in self._run_dir.glob(f"lab-{self._name}-{k}.json")]
 
     def _kill(self) -> None:
         """The kernel ends: nobody is there any more to wait for a drain."""

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -65,6 +66,11 @@ class _Message(BaseModel):
     )
 
 
+def _nothing(data: object) -> object:
+    """Other languages write no data as ``null``, or as PHP does, ``[]``."""
+    return {} if data is None or data == [] else data
+
+
 class Request(_Message):
     """What a client publishes to ``api.requests``."""
 
@@ -74,7 +80,7 @@ class Request(_Message):
     """Of the API."""
     action: Annotated[str, Field(max_length=64)]
     """What is to be done."""
-    data: dict[str, Any] = {}
+    data: Annotated[dict[str, Any], BeforeValidator(_nothing)] = {}
     """What the action takes; and ``auth_token``, a token, if there is no ``auth``."""
     auth: SecretStr | None = None
     """An API key."""
@@ -144,7 +150,10 @@ def parse(body: bytes, *, default_id: str | None = None) -> Request:
         return Request.model_validate(document)
     except ValidationError as error:
         problems = _problems(error)
-        raise Malformed(f"The request cannot be read: {_sentence(problems)}", problems) from None
+        malformed = Malformed(f"The request cannot be read: {_sentence(problems)}", problems)
+        if not any(problem["field"] == "id" for problem in problems):
+            malformed.request_id = document["id"]
+        raise malformed from None
 
 
 class Nothing(_Message):

@@ -11,6 +11,9 @@ from server.contract import ATTEMPT, DEADLINE, FAILURES, JSON, Request, parse
 from server.errors import Expired, Malformed, TooLarge
 from server.topology import RESERVED_PREFIX
 
+UNKNOWN = "application/octet-stream"
+"""What some libraries say when they were told nothing."""
+
 _NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count")
 """What the broker added, or would act on once more."""
 _NOT_CARRIED_OVER_PREFIXES = ("x-first-death-", "x-last-death-")
@@ -106,6 +109,8 @@ def _is_flat(value: Any) -> bool:
 def _require_json(content_type: str | None, encoding: str | None) -> None:
     """Missing properties are taken for JSON in UTF-8: the brief asks for none."""
     kind, _, parameters = (content_type or JSON).lower().partition(";")
+    if kind.strip() == UNKNOWN:
+        kind = JSON
     charset = parameters.partition("charset=")[2].strip(" \"'") or "utf-8"
     if kind.strip() != JSON:
         raise Malformed(f"The content type is {content_type!r}: send {JSON}.")

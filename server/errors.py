@@ -28,6 +28,8 @@ class Malformed(ApiError):
     """The message is not a request: it cannot be read."""
 
     code = "malformed"
+    request_id: str | None = None
+    """The id of the request, if that much could be read."""
 
 
 class UnsupportedVersion(ApiError):

@@ -40,7 +40,7 @@ def test_the_correlation_id_stands_in_for_a_missing_id() -> None:
         (b'{"id": 1, "version": "v1", "action": "ping"}', "id: Input should be a valid string"),
         (b'{"id": "", "version": "v1", "action": "ping"}', "id: String should have at least"),
         (b'{"id": "1", "version": 1, "action": "ping"}', "version: Input should be"),
-        (b'{"id": "1", "version": "v1", "action": "ping", "data": []}', "data: Input should be"),
+        (b'{"id": "1", "version": "v1", "action": "ping", "data": [1]}', "data: Input should be"),
         (b'{"id": "1", "version": "v1", "action": "ping", "data": NaN}', "not JSON"),
         (b'{"id": "1", "version": "v1", "action": "ping", "auth": 7}', "auth: Input should be"),
         (
@@ -65,6 +65,20 @@ def test_what_is_no_request_is_refused_with_a_hint(body: bytes, hint: str) -> No
 def test_any_bytes_are_a_request_or_malformed(body: bytes) -> None:
     with suppress(Malformed):
         parse(body)
+
+
+@pytest.mark.parametrize("nothing", [b"null", b"[]", b"{}"])
+def test_every_languages_nothing_is_no_data(nothing: bytes) -> None:
+    assert parse(b'{"id": "1", "version": "v1", "action": "ping", "data": %s}' % nothing).data == {}
+
+
+def test_a_refusal_knows_the_id_if_that_can_be_read() -> None:
+    with pytest.raises(Malformed) as refusal:
+        parse(json.dumps(ENVELOPE | {"id": "known", "foo": 1}).encode())
+    assert refusal.value.request_id == "known"
+    with pytest.raises(Malformed) as refusal:
+        parse(json.dumps(ENVELOPE | {"id": 7}).encode())
+    assert refusal.value.request_id is None
 
 
 def test_no_secret_is_shown_by_a_request_or_by_its_refusal() -> None:
