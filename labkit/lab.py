@@ -17,6 +17,7 @@ from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
 from labkit.errors import LabNotOpen, NoSuchTable
 from labkit.permissions import granted
+from labkit.rest_client import RestClient
 from labkit.workers import Workers
 from server.topology import REQUESTS
 
@@ -35,21 +36,22 @@ class Lab:
     Raises ``services.LabNotRunning``, which says the next step, if the lab's services are down.
     """
 
-    def __init__(self, name: str, workers: int, settings: dict[str, object]) -> None:
+    def __init__(self, name: str, workers: int, rest: bool, settings: dict[str, object]) -> None:
         self.name = name
-        self.amqp_url = self.database_url = self.api_key = ""
+        self.amqp_url = self.database_url = self.api_key = self.rest_url = ""
         self._client_url = self._server_url = ""
         self._worker_count = workers
+        self._with_rest = rest
         self._settings = settings
-        self._clients: list[AsyncAPIClient] = []
+        self._clients: list[AsyncAPIClient | RestClient] = []
         self._at_work: _AtWork | None = None
 
     @classmethod
-    def open(cls, name: str, *, workers: int = 1, **settings: object) -> Self:
+    def open(cls, name: str, *, workers: int = 1, rest: bool = False, **settings: object) -> Self:
         """To be awaited, or entered. ``settings`` are ``server.settings.Settings`` of its workers:
-        ``Lab.open("08", workers=2, prefetch=1)``.
+        ``Lab.open("08", workers=2, prefetch=1)``. With ``rest`` it is served over HTTP, too.
         """
-        return cls(name, workers, settings)
+        return cls(name, workers, rest, settings)
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._open().__await__()
@@ -80,6 +82,8 @@ class Lab:
         await broker.create_vhost(self.vhost, granted(environment))
         await _create_database(environment["DATABASE_URL"], self.vhost)
         await workers.start(self._worker_count)
+        if self._with_rest:
+            self.rest_url = await workers.start_rest()
         return self
 
     @property
@@ -113,6 +117,15 @@ class Lab:
         """
         self._require_open()
         client = AsyncAPIClient(self._client_url, **{"api_key": self.api_key} | options)
+        self._clients.append(client)
+        return await client.connect()
+
+    async def rest_client(self, **options: Any) -> RestClient:
+        """The same over HTTP, in a lab that was opened with ``rest=True``."""
+        self._require_open()
+        if not self.rest_url:
+            raise LabNotOpen(f"This lab has no REST: Lab.open({self.name!r}, rest=True)")
+        client = RestClient(self.rest_url, **{"api_key": self.api_key} | options)
         self._clients.append(client)
         return await client.connect()
 
