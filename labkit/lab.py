@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import re
+import sys
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +26,10 @@ from server.topology import REQUESTS
 
 HOME = Path(__file__).resolve().parents[1]
 
-REQUEST_FIELDS = ["id", "version", "action", "attempt", "outcome", "ms"]
+ACCOUNTS = ("users", "api_keys", "signing_keys")
+"""Tables that a reset leaves alone: it is for books, and nobody is to be locked out."""
+
+REQUEST_FIELDS = ["id", "version", "action", "attempt", "outcome", "replayed", "ms"]
 """What a worker logs of a request."""
 
 
@@ -51,6 +57,8 @@ class Lab:
         """To be awaited, or entered. ``settings`` are ``server.settings.Settings`` of its workers:
         ``Lab.open("08", workers=2, prefetch=1)``. With ``rest`` it is served over HTTP, too.
         """
+        if not re.fullmatch("[a-z0-9][a-z0-9-]{0,40}", name):
+            raise ValueError(f"The lab's name is {name!r}: use letters a-z, digits and hyphens.")
         return cls(name, workers, rest, settings)
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -98,6 +106,30 @@ class Lab:
             "api_key": self.api_key,
         }
         return {name.upper(): str(value) for name, value in (mine | self._settings).items()}
+
+    async def start_workers(self, count: int = 1, *program: str) -> None:
+        """More workers: ``python -m server worker``, or another ``program``, such as one with a
+        flaw, ``lab.start_workers(2, "flaws", "--flaw", "check-then-store")``.
+        """
+        await self._require_open().workers.start(count, *program)
+
+    async def stop_workers(self) -> None:
+        """All of them drain and end."""
+        await self._require_open().workers.stop()
+
+    async def admin(self, *command: str, stdin: str = "") -> str:
+        """What ``python -m server.admin`` prints, for this lab: users, and API keys."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "server.admin", *command),
+            cwd=HOME,
+            env={**os.environ, "DATABASE_URL": self.database_url},
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate(stdin.encode())
+        return output.decode().strip()
 
     async def close(self) -> None:
         """Ends clients and workers; rows and messages stay to be looked at. Twice is harmless."""
@@ -174,7 +206,7 @@ class Lab:
                 await broker.purge(self.vhost, queue["name"])
         connection = await asyncpg.connect(self.database_url)
         try:
-            tables = [table for table in await _tables(connection) if table != "users"]
+            tables = [table for table in await _tables(connection) if table not in ACCOUNTS]
             names = ", ".join(f'"{table}"' for table in tables)
             await connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
         finally:
@@ -209,6 +241,8 @@ class _AtWork:
 async def _create_database(url: str, name: str) -> None:
     connection = await asyncpg.connect(url)
     try:
+        # Two kernels may open the same lab at once: one after the other, and the last one has it.
+        await connection.execute("SELECT pg_advisory_lock(hashtext($1))", name)
         await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         await connection.execute(f'CREATE DATABASE "{name}"')
     finally:

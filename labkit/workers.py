@@ -34,28 +34,35 @@ class Workers:
         self._log_dir = home / ".lab" / "logs"
         atexit.register(self._kill)
 
-    async def start(self, count: int) -> None:
-        """Returns when all of them consume. Raises ``WorkerFailed`` with the end of the log."""
-        names = [f"worker-{number + 1}" for number in range(count)]
-        self.processes = [self._start(name, "worker") for name in names]
-        await asyncio.gather(*(self._ready(worker) for worker in self.processes))
+    async def start(self, count: int, *program: str) -> None:
+        """``count`` more workers, numbered on. Returns when all of them consume.
+
+        ``program`` is a module with its arguments, to be run instead of the right server.
+
+        Raises ``WorkerFailed`` with the end of the log.
+        """
+        first = len(self.processes) + 1
+        names = [f"worker-{number}" for number in range(first, first + count)]
+        started = [self._start(name, *(program or ("server", "worker"))) for name in names]
+        self.processes += started
+        await asyncio.gather(*(self._ready(worker) for worker in started))
 
     async def start_rest(self) -> str:
         """The lab over HTTP, too: its URL, when it listens. Raises ``WorkerFailed``."""
-        rest = self._start("rest", "rest", REST_PORT="0")
+        rest = self._start("rest", "server", "rest", REST_PORT="0")
         self.processes.append(rest)
         await self._ready(rest)
         lines = map(json.loads, rest.log.read_text().splitlines())
         return next(str(line["url"]) for line in lines if line["event"] == "ready")
 
-    def _start(self, kind: str, role: str, **environment: str) -> process.Process:
+    def _start(self, kind: str, *program: str, **environment: str) -> process.Process:
         name = f"lab-{self._name}-{kind}"
         self._log_dir.mkdir(parents=True, exist_ok=True)
         log = self._log_dir / f"{name}.log"
         log.write_bytes(b"")
         return process.start(
             name,
-            [sys.executable, "-m", "server", role],
+            [sys.executable, "-m", *program],
             run_dir=self._run_dir,
             log=log,
             env={**self._environment, **environment},
