@@ -1,5 +1,6 @@
 """RabbitMQ's management API, as far as a lab needs it: virtual hosts and queue depths."""
 
+import asyncio
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -9,6 +10,7 @@ import httpx
 
 from labkit.errors import BrokerAway
 from labkit.permissions import EVERYTHING, Rights
+from labkit.services import QUORUM_TICK
 
 
 class Broker:
@@ -58,8 +60,11 @@ class Broker:
     async def queues(self, vhost: str) -> list[dict[str, Any]]:
         """All queues with their counts of this moment.
 
-        The plain call would answer with statistics that are up to five seconds old.
+        The plain call would answer with statistics that are up to five seconds old. A quorum queue
+        tells its counts only now and then, in a lab every ``QUORUM_TICK`` seconds: so we wait for
+        the next time. With a broker of your own it may be five seconds, too.
         """
+        await asyncio.sleep(1.5 * QUORUM_TICK)
         exact = {"disable_stats": "true", "enable_queue_totals": "true"}
         queues: list[dict[str, Any]] = await self._do("GET", f"queues/{_path(vhost)}", params=exact)
         return queues

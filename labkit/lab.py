@@ -12,22 +12,18 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
-import asyncpg
 import pandas as pd
 
-from labkit import services
+from labkit import services, tables
 from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
-from labkit.errors import LabNotOpen, NoSuchTable
+from labkit.errors import LabNotOpen
 from labkit.permissions import granted
 from labkit.rest_client import RestClient
 from labkit.workers import Workers
 from server.topology import REQUESTS
 
 HOME = Path(__file__).resolve().parents[1]
-
-ACCOUNTS = ("users", "api_keys", "signing_keys")
-"""Tables that a reset leaves alone: it is for books, and nobody is to be locked out."""
 
 REQUEST_FIELDS = ["id", "version", "action", "attempt", "outcome", "replayed", "ms"]
 """What a worker logs of a request."""
@@ -88,7 +84,7 @@ class Lab:
         await workers.stop()
         await broker.delete_vhost(self.vhost)
         await broker.create_vhost(self.vhost, granted(environment))
-        await _create_database(environment["DATABASE_URL"], self.vhost)
+        await tables.create(environment["DATABASE_URL"], self.vhost)
         await workers.start(self._worker_count)
         if self._with_rest:
             self.rest_url = await workers.start_rest()
@@ -187,16 +183,7 @@ class Lab:
     async def rows(self, table: str) -> pd.DataFrame:
         """All rows of one of the lab's tables, in the order of its first column."""
         self._require_open()
-        connection = await asyncpg.connect(self.database_url)
-        try:
-            known = await _tables(connection)
-            if table not in known:
-                raise NoSuchTable(f"There is no table {table!r}; there is: {', '.join(known)}.")
-            statement = await connection.prepare(f'SELECT * FROM "{table}" ORDER BY 1')  # noqa: S608
-            columns = [column.name for column in statement.get_attributes()]
-            return pd.DataFrame(map(tuple, await statement.fetch()), columns=columns)
-        finally:
-            await connection.close()
+        return await tables.rows(self.database_url, table)
 
     async def reset(self) -> None:
         """No rows, no messages, ids from 1 again; clients and workers stay connected."""
@@ -204,13 +191,7 @@ class Lab:
         for queue in await broker.queues(self.vhost):
             if not queue["exclusive"]:  # a client's own reply queue is none of ours
                 await broker.purge(self.vhost, queue["name"])
-        connection = await asyncpg.connect(self.database_url)
-        try:
-            tables = [table for table in await _tables(connection) if table not in ACCOUNTS]
-            names = ", ".join(f'"{table}"' for table in tables)
-            await connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
-        finally:
-            await connection.close()
+        await tables.empty(self.database_url)
 
     def log(self) -> pd.DataFrame:
         """What the workers logged: one row per request, in time's order."""
@@ -236,24 +217,6 @@ class _AtWork:
 
     broker: Broker
     workers: Workers
-
-
-async def _create_database(url: str, name: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        # Two kernels may open the same lab at once: one after the other, and the last one has it.
-        await connection.execute("SELECT pg_advisory_lock(hashtext($1))", name)
-        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        await connection.execute(f'CREATE DATABASE "{name}"')
-    finally:
-        await connection.close()
-
-
-async def _tables(connection: asyncpg.Connection) -> list[str]:
-    rows = await connection.fetch(
-        "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
-    )
-    return [row["tablename"] for row in rows]
 
 
 def _with_path(url: str, path: str) -> str:

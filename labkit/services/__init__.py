@@ -19,5 +19,6 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before any import that an older 
 from labkit.services.environment import lab_environment
 from labkit.services.errors import LabNotRunning, ServiceError
 from labkit.services.private import private_services
+from labkit.services.rabbitmq import QUORUM_TICK
 
-__all__ = ["LabNotRunning", "ServiceError", "lab_environment", "private_services"]
+__all__ = ["QUORUM_TICK", "LabNotRunning", "ServiceError", "lab_environment", "private_services"]

@@ -14,7 +14,7 @@ from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
 from server.errors import TooLarge
 from server.topology import REQUESTS
-from tests.support import BOOK, HOME
+from tests.support import BOOK, HOME, eventually
 
 
 async def test_an_open_lab_answers_and_shows_rows_and_queues(place: str) -> None:
@@ -121,3 +121,21 @@ async def test_a_lab_that_is_down_is_not_taken_for_a_wrong_answer(place: str) ->
     lab = await Lab.open(place)
     await lab.close()
     assert (await OneStays(lab).check()).outcome == "lab broken"
+
+
+async def test_the_counts_of_a_queue_are_those_of_now(place: str) -> None:
+    async with Lab.open(place) as lab:
+        await lab.stop_workers()
+        client = await lab.client()
+        calls = [asyncio.create_task(client.call("ping", timeout=30)) for _ in range(10)]
+
+        async def all_ready() -> bool:
+            return bool((await lab.queues()).loc[REQUESTS, "ready"] == 10)
+
+        await eventually(all_ready, within=1)
+        with pytest.raises(TimeoutError):
+            await lab.settle(within=0.5)
+        await lab.start_workers()
+        await asyncio.gather(*calls)
+        await lab.settle()
+        assert (await lab.queues()).loc[REQUESTS, ["ready", "unacked"]].sum() == 0

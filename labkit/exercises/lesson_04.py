@@ -1,0 +1,56 @@
+"""Exercises of ``04_idempotency``."""
+
+from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+
+TITLES = ["Dune", "Emma", "Ulysses"]
+
+
+class ImpatientClient(Exercise):
+    """Create *Dune* (Frank Herbert), *Emma* (Jane Austen) and *Ulysses* (James Joyce), and send
+    every one of the three requests five times, all fifteen at once. There have to be three books.
+    """
+
+    tip = "How many wishes are there, and how many attempts? asyncio.gather sends them together."
+
+    async def look(self) -> Verdict:
+        rows = await self.lab.rows("books_v1")
+        counts = rows["title"].value_counts().reindex(TITLES, fill_value=0)
+        if not counts.any():
+            return not_attempted("None of the three books is there.")
+        await self.lab.settle()
+        if (counts > 1).any():
+            doubled = {title: int(count) for title, count in counts[counts > 1].items()}
+            return wrong(
+                f"These were made more than once: {doubled}. Did each attempt have a key of its "
+                "own, or none? `await lab.reset()` empties the library."
+            )
+        if (counts == 0).any():
+            missing = ", ".join(counts[counts == 0].index)
+            return wrong(
+                f"Missing: {missing}. If it was refused as key_reused, it shared another one's key."
+            )
+        log = self.lab.log()
+        since = log[(log["time"] > self.since) & (log["action"] == "create_book")]
+        if since["replayed"].sum() < 12:
+            return wrong(
+                f"Three books, but only {len(since)} calls since the exercise began: fifteen "
+                "were asked for, of which twelve are repetitions."
+            )
+        return right("Fifteen calls, three wishes, three books.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        client = await self.lab.client()
+        books = [("Dune", "Frank Herbert"), ("Emma", "Jane Austen"), ("Ulysses", "James Joyce")]
+        await asyncio.gather(
+            *(
+                client.call(
+                    "create_book",
+                    {"title": title, "author": author},
+                    idempotency_key=f"create {title}",
+                )
+                for title, author in books
+                for attempt in range(5)
+            )
+        )
