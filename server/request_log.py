@@ -21,13 +21,18 @@ log = structlog.get_logger()
 
 @dataclass
 class Record:
-    """One line of the log: what became of a request. Of its headers, body and query nothing."""
+    """One line of the log: what became of a request. Of its headers, body and query nothing.
+
+    The fields are those of the worker's line, and the status.
+    """
 
     id: str
+    attempt: int = 1  # HTTP knows no other
     action: str | None = None
     version: str | None = None
     status: int | None = None
     outcome: str = "ok"
+    replayed: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     def finished(self) -> dict[str, Any]:

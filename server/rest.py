@@ -74,7 +74,7 @@ def _endpoint(
             http, version, route, action, record.id, settings.max_body
         )
         reply = await application.execute(request)
-        record.outcome = reply.outcome
+        record.outcome, record.replayed = reply.outcome, reply.replayed
         return _response(reply, http, version, route)
 
     return endpoint

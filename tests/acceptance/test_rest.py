@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from openapi_spec_validator import validate
 
-from labkit import RestClient
-from labkit.errors import ServerAway
+from labkit import Lab, RestClient
+from labkit.errors import LabNotOpen, ServerAway
 from labkit.services import ports
 from server import rest
 from server.application import Application
@@ -375,3 +375,22 @@ async def test_a_server_that_is_not_there_is_definite() -> None:
     with pytest.raises(ServerAway, match="make up") as away:
         await RestClient(f"http://127.0.0.1:{ports.any_free()}").connect()
     assert away.value.is_definite
+
+
+async def test_a_lab_can_be_served_over_http_too(place: str) -> None:
+    async with Lab.open(place, rest=True) as lab:
+        over_http, over_amqp = await lab.rest_client(), await lab.client()
+        book = await over_http.call("create_book", BOOK, idempotency_key="k")
+        assert await over_amqp.call("create_book", BOOK, idempotency_key="k") == book
+        await lab.settle()
+        log, url = lab.log(), lab.rest_url
+    assert log["worker"].tolist() == [f"lab-{place}-rest", f"lab-{place}-worker-1"]
+    assert log["outcome"].tolist() == ["ok", "ok"]
+    with pytest.raises(ServerAway):
+        await RestClient(url).connect()
+
+
+async def test_a_lab_without_rest_says_how_to_open_one_with_it(place: str) -> None:
+    async with Lab.open(place) as lab:
+        with pytest.raises(LabNotOpen, match="rest=True"):
+            await lab.rest_client()
