@@ -22,7 +22,7 @@ async def create(url: str, name: str) -> None:
 
 
 async def rows(url: str, table: str) -> pd.DataFrame:
-    """All rows, in the order of the first column. Raises ``NoSuchTable``, which names the tables."""
+    """All rows, in the order of the first column. Raises ``NoSuchTable``, with the names there."""
     async with _connected(url) as connection:
         known = await _names(connection)
         if table not in known:

@@ -172,10 +172,13 @@ Genre = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
 Country = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
 
 
+YEARS_AHEAD = 5
+"""Books are announced before they appear."""
+
+
 def _not_far_ahead(year: int) -> int:
-    latest = datetime.now(UTC).year + 5
-    if year > latest:
-        raise ValueError(f"must not be later than {latest}")
+    if year > datetime.now(UTC).year + YEARS_AHEAD:
+        raise ValueError(f"must not be more than {YEARS_AHEAD} years ahead")
     return year
 
 

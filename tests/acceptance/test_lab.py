@@ -12,6 +12,8 @@ from labkit.errors import LabNotOpen, NoSuchTable, WorkerFailed
 from labkit.exercises import Exercise
 from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
+from labkit.exercises.lesson_03 import MoveToVersion2
+from labkit.exercises.lesson_04 import ImpatientClient
 from server.errors import TooLarge
 from server.topology import REQUESTS
 from tests.support import BOOK, HOME, eventually
@@ -96,7 +98,7 @@ async def test_workers_end_with_their_kernel(place: str) -> None:
         os.kill(int(done.stdout), 0)
 
 
-@pytest.mark.parametrize("kind", [OneStays, OneBookTwoCalls])
+@pytest.mark.parametrize("kind", [OneStays, OneBookTwoCalls, MoveToVersion2, ImpatientClient])
 async def test_each_exercise_knows_no_attempt_from_a_solution(
     place: str, kind: type[Exercise]
 ) -> None:
