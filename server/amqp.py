@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 import aio_pika
 import structlog
@@ -12,6 +12,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from server import topology
 from server.application import Application
 from server.consumer import Consumer
+from server.parking import Parking
 from server.settings import Settings
 from server.steps import Observer, nobody
 
@@ -77,14 +78,23 @@ class Worker:
                 await topology.declare(channel, self._settings)
             replies = await connection.channel(publisher_confirms=False)
             safe = await connection.channel(on_return_raises=True)
-            consumer = Consumer(self._application, self._settings, replies, safe, self._observe)
-            intake = Intake(consumer, replies, self._settings.prefetch)
-            await intake.open()
+            parking = Parking(safe, self._settings.delivery_limit)
+            consumer = Consumer(self._application, self._settings, replies, parking, self._observe)
+            requests = Intake(topology.REQUESTS, consumer, replies, self._settings.prefetch)
+            dead = Intake(topology.RAW_DEAD_LETTERS, parking, safe, ONE_AT_A_TIME)
+            await dead.open()
+            await requests.open()
             log.info("ready", queue=topology.REQUESTS, prefetch=self._settings.prefetch)
-            await _first_of(stop.wait(), intake.ended.wait())
-            await intake.drain(self._settings.drain_timeout)
+            await _first_of(stop.wait(), requests.ended.wait(), dead.ended.wait())
+            await requests.drain(self._settings.drain_timeout)
+            await dead.drain(self._settings.drain_timeout)
             if stop.is_set():
                 log.info("drained")
+
+
+class Processor(Protocol):
+    async def process(self, message: AbstractIncomingMessage) -> None:
+        """Raises only if the connection is lost: then all is delivered again."""
 
 
 class Intake:
@@ -99,9 +109,12 @@ class Intake:
     the consumer because the queue was deleted.
     """
 
-    def __init__(self, consumer: Consumer, channel: AbstractChannel, prefetch: int) -> None:
+    def __init__(
+        self, queue: str, processor: Processor, channel: AbstractChannel, prefetch: int
+    ) -> None:
         self.ended = asyncio.Event()
-        self._consumer = consumer
+        self._queue = queue
+        self._processor = processor
         self._channel = channel
         self._prefetch = prefetch
         self._careful = True
@@ -124,17 +137,17 @@ class Intake:
             await self._cancel()
             if not self._draining:
                 await self._channel.set_qos(prefetch_count=prefetch)
-                queue = await self._channel.get_queue(topology.REQUESTS, ensure=False)
+                queue = await self._channel.get_queue(self._queue, ensure=False)
                 self._tag = await queue.consume(self._receive)
 
     async def _cancel(self) -> None:
         if self._tag is not None:
-            queue = await self._channel.get_queue(topology.REQUESTS, ensure=False)
+            queue = await self._channel.get_queue(self._queue, ensure=False)
             await queue.cancel(self._tag)
             self._tag = None
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
-        self._start(self._consumer.process(message))
+        self._start(self._processor.process(message))
         if self._careful and not message.redelivered:
             self._careful = False
             self._start(self._consume(self._prefetch))

@@ -13,7 +13,6 @@ import asyncio
 import time
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -21,10 +20,9 @@ from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import DeliveryError
 
-from server import topology
 from server.application import Application
-from server.contract import ATTEMPT, FAILURES, JSON, REPLAYED, Reply, Request
-from server.delivery import Delivery, persistent
+from server.contract import JSON, REPLAYED, Reply, Request
+from server.delivery import Delivery
 from server.errors import (
     ApiError,
     Expired,
@@ -34,14 +32,12 @@ from server.errors import (
     TooLarge,
     Unavailable,
 )
+from server.parking import PAUSE, Parking
 from server.redaction import redact
 from server.settings import Settings
 from server.steps import Observer, Step, nobody
 
 log = structlog.get_logger()
-
-PAUSE = 0.5
-"""Seconds before a request that the broker did not let us set aside is delivered again."""
 
 
 class Consumer:
@@ -51,8 +47,8 @@ class Consumer:
     so on it a reply needs no confirm: if it is lost, so is the ack behind it, and the redelivered
     request is answered from the stored reply.
 
-    ``safe`` is in confirm mode. A request that is set aside has no stored reply, so the broker
-    has to confirm that it has the copy before the original is acknowledged.
+    ``parking`` waits for confirms. A request that is set aside has no stored reply, so the broker
+    has to say that it has the copy before the original is acknowledged.
     """
 
     def __init__(
@@ -60,13 +56,13 @@ class Consumer:
         application: Application,
         settings: Settings,
         replies: AbstractChannel,
-        safe: AbstractChannel,
+        parking: Parking,
         observe: Observer = nobody,
     ) -> None:
         self._application = application
         self._settings = settings
         self._replies = replies
-        self._safe = safe
+        self._parking = parking
         self._observe = observe
 
     async def process(self, message: AbstractIncomingMessage) -> None:
@@ -143,36 +139,14 @@ class Consumer:
         delays = self._settings.retry_delays
         if delivery.attempt > len(delays):
             return await self._park(delivery, error)
-        headers = {ATTEMPT: delivery.attempt + 1, FAILURES: _failures(delivery, error)}
-        waiting = topology.retry(delays[delivery.attempt - 1]).name
-        await self._set_aside(waiting, delivery, delivery.message.body, headers)
+        await self._parking.try_again(delivery, error, delays[delivery.attempt - 1])
         return None
 
     async def _park(self, delivery: Delivery, error: ApiError) -> Reply:
         """Put the request into the dead letter queue, without its secrets. Returns the refusal."""
-        headers = {
-            "x-reason": error.code,
-            "x-error": str(error),
-            "x-origin": topology.REQUESTS,
-            "x-parked-at": _now(),
-            FAILURES: _failures(delivery, error),
-        }
         body = redact(delivery.message.body)
-        await self._set_aside(topology.DEAD_LETTERS, delivery, body, headers)
+        await self._parking.park(delivery, error.code, str(error), body)
         return Reply.refusal(error)
-
-    async def _set_aside(
-        self, queue: str, delivery: Delivery, body: bytes, headers: dict[str, Any]
-    ) -> None:
-        """Returns once the broker has confirmed that ``queue`` holds the copy.
-
-        Raises ``DeliveryError`` if it refuses. If we die before the original is acknowledged there
-        will be two copies: their equal message ids tell.
-        """
-        original = delivery.message.message_id or delivery.message.correlation_id
-        name = f"{original} {delivery.attempt} {queue}"
-        copy = persistent(delivery, body, uuid.uuid5(uuid.NAMESPACE_OID, name).hex, headers)
-        await self._safe.default_exchange.publish(copy, queue, mandatory=True)
 
 
 @dataclass
@@ -194,12 +168,3 @@ class Record:
         line = dict(vars(self))
         line["ms"] = round((time.perf_counter() - line.pop("started")) * 1000, 1)
         return line
-
-
-def _failures(delivery: Delivery, error: ApiError) -> list[Any]:
-    this = {"attempt": delivery.attempt, "code": error.code, "error": str(error), "at": _now()}
-    return [*delivery.failures, this]
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

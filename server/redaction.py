@@ -16,7 +16,7 @@ def redact(body: bytes) -> bytes:
     except ValueError:
         document = None
     if not isinstance(document, dict | list):
-        return _cut(body)
+        return cut(body)
     redacted = _redacted(document)
     return body if redacted == document else to_json(redacted)
 
@@ -34,7 +34,7 @@ def _redacted(value: Any) -> Any:
     return value
 
 
-def _cut(body: bytes) -> bytes:
+def cut(body: bytes) -> bytes:
     """Up to the first name of a secret field. Where nothing can be parsed, nobody can tell where
     the value behind that name ends.
     """

@@ -3,8 +3,10 @@
 client ──► api.requests ──► worker ──► the client's reply queue
              ▲      │         │
              │      │         ├──► api.retry.<delay>   waits, then back to api.requests
-             └──────┼─────────┘
-                    └──► api.dlq   terminal: only an operator leads a message out of it
+             └──────┼─────────┤
+                    │         └──► api.dlq   terminal: only an operator leads a message out of it
+                    │
+                    └──► api.dlq.raw ──► worker ──► api.dlq   what the broker itself gives up
 """
 
 from collections.abc import Mapping
@@ -18,6 +20,9 @@ from server.settings import Settings
 
 REQUESTS = "api.requests"
 DEAD_LETTERS = "api.dlq"
+RAW_DEAD_LETTERS = "api.dlq.raw"
+NO_LIMIT = 1_000_000
+"""Deliveries. RabbitMQ 3 has no word for it that RabbitMQ 4 understands."""
 RESERVED_PREFIX = "api."
 """Queues of ours. No client's ``reply_to`` may lead into one of them."""
 
@@ -67,7 +72,7 @@ def _safe_dead_lettering(to: str) -> dict[str, Any]:
 def requests(settings: Settings) -> Queue:
     return Queue(
         REQUESTS,
-        _safe_dead_lettering(DEAD_LETTERS)
+        _safe_dead_lettering(RAW_DEAD_LETTERS)
         | {
             "x-max-length": settings.max_queue_length,
             "x-delivery-limit": settings.delivery_limit,
@@ -79,6 +84,9 @@ def retry(delay: float) -> Queue:
     """The waiting room for one delay, in seconds. Nobody consumes it: its messages expire.
 
     One for each delay, because only the message at the head of a queue expires.
+
+    Requests wait here as they came, with their key: the server has to authenticate them again.
+    They stay for the delay only, and no user but the server's and the lab's may read the queue.
     """
     milliseconds = round(delay * 1000)
     return Queue(
@@ -92,10 +100,20 @@ def dead_letters() -> Queue:
     return Queue(DEAD_LETTERS)
 
 
+def raw_dead_letters() -> Queue:
+    """What the broker dead-letters comes here, and a worker redacts it on its way to ``api.dlq``.
+
+    Nothing leads out of it but the worker's acknowledgement, given when ``api.dlq`` has the
+    message: so it must have no delivery limit. RabbitMQ 4 sets one of 20 where none is given.
+    """
+    return Queue(RAW_DEAD_LETTERS, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT})
+
+
 def topology(settings: Settings) -> list[Queue]:
     """All queues, each after the queue it dead-letters to."""
     delays = dict.fromkeys(settings.retry_delays)
-    return [dead_letters(), requests(settings), *(retry(delay) for delay in delays)]
+    always = [dead_letters(), raw_dead_letters(), requests(settings)]
+    return [*always, *(retry(delay) for delay in delays)]
 
 
 async def declare(channel: AbstractChannel, settings: Settings) -> None:

@@ -1,0 +1,119 @@
+"""What the broker dead-letters by itself reaches people redacted, with its reason, and never twice
+without saying so.
+"""
+
+import json
+from typing import Any
+
+import aio_pika
+import pytest
+
+from server import topology
+from server.application import Application
+from server.settings import Settings
+from server.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
+from tests.support import BOOK, Wire, eventually, wire, worker_here
+
+
+async def give_up(settings: Settings) -> None:
+    """Take the request as often as the broker delivers it, and never acknowledge it."""
+    async with await aio_pika.connect(settings.amqp_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.get_queue(REQUESTS)
+        while (message := await queue.get(fail=False)) is not None:
+            await message.reject(requeue=True)
+
+
+async def die_with_a_dead_letter(settings: Settings) -> None:
+    async with await aio_pika.connect(settings.amqp_url) as connection:
+        queue = await (await connection.channel()).get_queue(RAW_DEAD_LETTERS)
+        await eventually(lambda: queue.get(fail=False))
+
+
+async def declared(client: Wire, settings: Settings) -> None:
+    await topology.declare(client._channel, settings)
+
+
+async def test_a_request_that_reaches_the_delivery_limit_is_parked_redacted(
+    settings: Settings, application: Application
+) -> None:
+    async with wire(settings) as client:
+        await declared(client, settings)
+        await client.send(client.body("create_book", BOOK, id="7", auth="canary"))
+        await eventually(lambda: client.depth(REQUESTS))
+        await give_up(settings)
+        await die_with_a_dead_letter(settings)
+        async with worker_here(settings, application):
+            parked = await client.dead_letter()
+    body, headers = json.loads(parked.body), parked.headers
+    assert (body["id"], body["data"], body["auth"]) == ("7", BOOK, "[redacted]")
+    assert (headers["x-reason"], headers["x-origin"]) == ("delivery_limit", REQUESTS)
+    assert [failure["code"] for failure in list_of(headers["x-failures"])] == ["delivery_limit"]
+    assert parked.correlation_id == "c-1"
+    assert not [name for name in headers if name.startswith(("x-death", "x-first", "x-last"))]
+
+
+async def test_a_request_that_expires_in_the_queue_is_parked_redacted(
+    settings: Settings, application: Application
+) -> None:
+    async with wire(settings) as client:
+        await declared(client, settings)
+        await client.send(client.body("create_book", BOOK, auth="canary"), expiration=0.01)
+        await eventually(lambda: client.depth(RAW_DEAD_LETTERS))
+        async with worker_here(settings, application):
+            parked = await client.dead_letter()
+    assert parked.headers["x-reason"] == "expired"
+    assert parked.expiration is None
+    assert b"canary" not in parked.body
+
+
+async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
+    settings: Settings, application: Application
+) -> None:
+    async with wire(settings) as client:
+        await declared(client, settings)
+        await client._channel.default_exchange.publish(aio_pika.Message(b"1"), RAW_DEAD_LETTERS)
+        await client._channel.queue_delete(DEAD_LETTERS)
+        async with worker_here(settings, application):  # declares it anew
+            assert (await client.dead_letter()).body == b"1"
+            await client._channel.queue_delete(DEAD_LETTERS)
+            await client._channel.default_exchange.publish(aio_pika.Message(b"2"), RAW_DEAD_LETTERS)
+            assert (await client.ask(client.body("ping")))["status"] == "ok"
+            await topology.dead_letters().declare(client._channel)
+            assert (await client.dead_letter()).body == b"2"
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-death": "no list"}, {"x-death": [1, {"queue": 1}]}])
+async def test_what_somebody_sends_there_himself_is_parked_as_unknown(
+    settings: Settings, application: Application, headers: dict[str, Any]
+) -> None:
+    async with worker_here(settings, application), wire(settings) as client:
+        message = aio_pika.Message(b'{"auth": "canary"}', headers=headers)
+        await client._channel.default_exchange.publish(message, RAW_DEAD_LETTERS)
+        parked = await client.dead_letter()
+    assert (parked.headers["x-reason"], parked.body) == ("unknown", b'{"auth":"[redacted]"}')
+
+
+@pytest.mark.parametrize(
+    ("deaths", "parked"),
+    [
+        (8, b'{"id":"7","auth":"[redacted]","data":{}}'),
+        (9, b'{"id": "7", "auth [redacted]'),
+    ],
+)
+async def test_what_kills_whoever_redacts_it_is_not_parsed_for_ever(
+    settings: Settings, application: Application, deaths: int, parked: bytes
+) -> None:
+    async with wire(settings) as client:
+        await declared(client, settings)
+        message = aio_pika.Message(b'{"id": "7", "auth": "canary", "data": {}}')
+        await client._channel.default_exchange.publish(message, RAW_DEAD_LETTERS)
+        for _ in range(deaths):
+            await die_with_a_dead_letter(settings)
+        async with worker_here(settings, application):
+            assert (await client.dead_letter()).body == parked
+
+
+def list_of(value: Any) -> list[Any]:
+    assert isinstance(value, list)
+    return value
