@@ -9,7 +9,7 @@ from typing import Any
 from docs import channels, messages, schemas
 from docs.actions import ACTIONS, DescribedAction, text_of
 from docs.recording import Recordings
-from docs.schemas import Schema
+from server.contract import JSON
 from server.handlers import VERSIONS
 
 VERSION = list(VERSIONS)[-1].removeprefix("v")
@@ -23,7 +23,7 @@ def document(recordings: Recordings) -> Part:
     return {
         "asyncapi": "3.0.0",
         "info": _info(),
-        "defaultContentType": "application/json",
+        "defaultContentType": JSON,
         "servers": {"lab": _server()},
         "channels": channels.channels(),
         "operations": {action.id: _operation(action) for action in ACTIONS},
@@ -54,24 +54,23 @@ def _server() -> Part:
         "protocol": "amqp",
         "protocolVersion": "0-9-1",
         "description": "RabbitMQ. `AMQP_URL` in `.lab/lab.env` says where a lab's own listens.",
-        "security": [{"$ref": "#/components/securitySchemes/broker"}],
+        "security": [_scheme("broker")],
     }
 
 
+def _scheme(name: str) -> Part:
+    return {"$ref": f"#/components/securitySchemes/{name}"}
+
+
 def _operation(action: DescribedAction) -> Part:
-    security = [] if action.is_public else ["apiKey", "token"]
     return {
         "action": "receive",
         "channel": {"$ref": "#/channels/requests"},
         "title": action.id,
         "summary": action.name.replace("_", " ").capitalize(),
-        "description": f"{text_of(action.payload)}\n\nAnswered with: {text_of(action.answer)}",
+        "description": f"{text_of(action.payload)}\n\nThe answer: {text_of(action.answer)}",
         "tags": [{"name": action.version}],
-        **(
-            {"security": [{"$ref": f"#/components/securitySchemes/{name}"} for name in security]}
-            if security
-            else {}
-        ),
+        "security": [] if action.is_public else [_scheme("apiKey"), _scheme("token")],
         "bindings": {"amqp": {"deliveryMode": 2, "ack": True, "bindingVersion": "0.3.0"}},
         "messages": [{"$ref": f"#/channels/requests/messages/{action.id}"}],
         "reply": {
@@ -92,7 +91,7 @@ def _reply_address() -> Part:
     }
 
 
-def _security_schemes() -> Schema:
+def _security_schemes() -> Part:
     """AsyncAPI has no location for a credential in a payload: ``x-location`` says where it is."""
     return {
         "broker": {"type": "userPassword", "description": "In the URL of the connection."},

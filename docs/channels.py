@@ -10,16 +10,27 @@ from server.settings import Settings
 SETTINGS = Settings(amqp_url="amqp://", database_url="postgres://")
 """What a server has that is told nothing else."""
 
-ADDRESSES = {topology.REQUESTS: "requests", topology.DEAD_LETTERS: "deadLetters"}
+ADDRESSES = {
+    topology.REQUESTS: "requests",
+    topology.DEAD_LETTERS: "deadLetters",
+    topology.RAW_DEAD_LETTERS: "rawDeadLetters",
+}
 """Queue → what the document calls it; the others are called like the queue."""
 
 DESCRIPTIONS = {
     topology.REQUESTS: "Where requests go. All workers share it.",
     topology.DEAD_LETTERS: "Requests that nobody could work on, each with its "
     "reason and without its secrets. Only an operator leads a message out of it.",
+    topology.RAW_DEAD_LETTERS: "Requests that the broker itself dead-letters, with their secrets, "
+    "on their way to `api.dlq`. No client may read it.",
 }
+MESSAGES = {
+    topology.REQUESTS: [action.id for action in ACTIONS],
+    topology.DEAD_LETTERS: [messages.DEAD_LETTER],
+}
+"""Queue → the messages in it; in the others there are requests that are set aside."""
+
 RETRY = "Requests wait here for their next attempt. Nobody consumes it."
-OTHER = "A queue of the server's own."
 NOT_FOR_CLIENTS = "Clients neither publish nor consume here: it is described for operators."
 
 
@@ -29,7 +40,7 @@ def queues() -> list[topology.Queue]:
 
 def describe(queue: topology.Queue) -> str:
     waits = queue.name.startswith("api.retry.")
-    return DESCRIPTIONS.get(queue.name, RETRY if waits else OTHER)
+    return RETRY if waits else DESCRIPTIONS[queue.name]
 
 
 def channels() -> dict[str, Any]:
@@ -38,17 +49,11 @@ def channels() -> dict[str, Any]:
 
 
 def _channel(queue: topology.Queue) -> dict[str, Any]:
-    names = (
-        [action.id for action in ACTIONS]
-        if queue.name == topology.REQUESTS
-        else [messages.SET_ASIDE if queue.name != topology.DEAD_LETTERS else messages.DEAD_LETTER]
-    )
+    for_clients = queue.name == topology.REQUESTS
     return {
         "address": queue.name,
-        "description": describe(queue)
-        if queue.name == topology.REQUESTS
-        else f"{describe(queue)} {NOT_FOR_CLIENTS}",
-        "messages": _refs(names),
+        "description": describe(queue) + ("" if for_clients else f" {NOT_FOR_CLIENTS}"),
+        "messages": _refs(MESSAGES.get(queue.name, [messages.SET_ASIDE])),
         "bindings": _binding(name=queue.name, durable=True, exclusive=False, autoDelete=False)
         | ({"x-rabbitmq-arguments": dict(queue.arguments)} if queue.arguments else {}),
     }

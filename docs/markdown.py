@@ -9,6 +9,11 @@ def code(text: str) -> str:
     return f"`{text}`"
 
 
+def listed(codes: Sequence[str], word: str = "and") -> str:
+    *most, last = map(code, codes)
+    return f"{', '.join(most)} {word} {last}"
+
+
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *([_cell(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -37,7 +37,7 @@ OUR_HEADERS: dict[str, dict[str, Schema]] = {
         },
     },
     "deadLetter": {
-        "x-reason": _TEXT | {"description": "The code of the error."},
+        "x-reason": _TEXT | {"description": "Why: the code of an error, or the broker's reason."},
         "x-error": _TEXT | {"description": "The error, for people."},
         "x-origin": _TEXT | {"description": "The queue that it was taken from."},
         "x-parked-at": _TEXT | {"format": "date-time", "description": "When, UTC."},

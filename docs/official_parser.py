@@ -10,9 +10,10 @@ import subprocess
 import textwrap
 from pathlib import Path
 
-PARSER = "@asyncapi/parser@3.6.3"
+VERSION = "3.6.3"
+PARSER = f"@asyncapi/parser@{VERSION}"
 HOME = Path(__file__).resolve().parents[1]
-FOLDER = HOME / ".lab" / "npm"
+FOLDER = HOME / ".lab" / "npm" / f"asyncapi-parser-{VERSION}"
 """Where the parser is installed, out of git's sight."""
 
 

@@ -3,15 +3,14 @@
 import json
 from collections.abc import Iterable
 
-from docs import channels, messages
-from docs.actions import ACTIONS, ANY_REQUEST, NO_ACTION, DescribedAction, advice, text_of
+from docs import overview
+from docs.actions import ACTIONS, ANY_REQUEST, NO_ACTION, DescribedAction, text_of
 from docs.fields import fields
-from docs.markdown import code, json_block, table
+from docs.markdown import code, json_block, listed, table
 from docs.recording import Recording, Recordings
 from docs.schemas import of_models
 from server.errors import BY_CODE, ApiError
 from server.handlers import VERSIONS
-from server.problem import STATUS
 
 INTRODUCTION = """\
 # The Library API
@@ -28,9 +27,9 @@ def page(recordings: Recordings) -> str:
     parts = [
         INTRODUCTION,
         _contents(),
-        _envelope(),
-        _queues(),
-        _errors(),
+        overview.envelope(),
+        overview.queues(),
+        overview.errors(),
         *(_version(version, recordings) for version in VERSIONS),
         _refused_before_any_action(recordings["any"]),
     ]
@@ -54,70 +53,6 @@ def _link(version: str, name: str) -> str:
 def _place(name: str) -> str:
     route = next(action.route for action in ACTIONS if action.name == name)
     return code(f"{route.method} {route.path}")
-
-
-def _envelope() -> str:
-    ours = {name: schema for each in messages.OUR_HEADERS.values() for name, schema in each.items()}
-    known = messages.PROPERTIES | {"reply_to": messages.REPLY_TO} | ours
-    return "\n\n".join(
-        [
-            "## Requests and replies",
-            "A request is JSON, published to `api.requests` through the default exchange:",
-            fields(of_models()["Request"]),
-            "Its reply comes into the queue that `reply_to` names:",
-            table(
-                ["field", "what it is"],
-                [
-                    ["`correlation_id`", "The request's `id`."],
-                    ["`status`", "`ok` or `error`."],
-                    ["`data`", "What the action answers; null if it is refused."],
-                    ["`error`", "Null, or `code`, `message` and `details`."],
-                ],
-            ),
-            "Properties and headers:",
-            table(
-                ["name", "what it is"],
-                [[code(name), schema["description"]] for name, schema in known.items()],
-            ),
-        ]
-    )
-
-
-def _queues() -> str:
-    rows = [
-        [
-            code(queue.name),
-            channels.describe(queue),
-            "<br>".join(code(f"{name}={value}") for name, value in queue.arguments.items()),
-        ]
-        for queue in channels.queues()
-    ]
-    note = "All are durable. Delays and limits are those of a server that is told no others."
-    return f"## Queues\n\n{table(['queue', 'what it is for', 'arguments'], rows)}\n\n{note}"
-
-
-def _errors() -> str:
-    rows = [
-        [
-            code(error.code),
-            text_of(error),
-            "yes" if error.is_definite else "no",
-            "yes" if error.is_transient else "no",
-            advice(error),
-            str(STATUS[error.code]),
-        ]
-        for error in sorted(BY_CODE.values(), key=lambda error: STATUS[error.code])
-    ]
-    heads = ["code", "when", "definite", "transient", "what to do", "HTTP"]
-    return f"""\
-## Errors
-
-*Definite*: it is certain that the request had no effect. *Transient*: the very same request may
-succeed later.
-
-{table(heads, rows)}
-
-Every action can answer {_codes(ANY_REQUEST)}; what else one can answer is said below."""
 
 
 def _version(version: str, recordings: Recordings) -> str:
@@ -187,7 +122,7 @@ def _refused_before_any_action(refused: list[Recording]) -> str:
     return "\n\n".join(
         [
             "## Refused before any action",
-            f"A request that names no action is answered {_codes(NO_ACTION, 'or')}.",
+            f"A request that names no action is answered {listed(NO_ACTION, 'or')}.",
             *map(_example, refused),
             "**A dead letter.** What cannot be read is answered `malformed`, if it says where to, "
             "and kept in `api.dlq` for people to look at. The first of these, with its headers:",
@@ -195,8 +130,3 @@ def _refused_before_any_action(refused: list[Recording]) -> str:
             json_block(parked["payload"]),
         ]
     )
-
-
-def _codes(codes: tuple[str, ...], word: str = "and") -> str:
-    *most, last = map(code, codes)
-    return f"{', '.join(most)} {word} {last}"
