@@ -62,7 +62,7 @@ class ServerAway(ApiError):
 
     def __init__(self, where: str, error: BaseException) -> None:
         super().__init__(
-            f"Nobody listens at {where} ({type(error).__name__}: {error}); nothing was sent. "
+            f"No server answers at {where} ({type(error).__name__}: {error}); nothing was sent. "
             "Start the lab with `make up`; if it runs, `make doctor` tells what is wrong with it."
         )
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 import uuid
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -39,7 +40,7 @@ class RestClient:
         self._http: aiohttp.ClientSession | None = None
 
     async def connect(self) -> Self:
-        """Raises ``ServerAway`` if nobody listens. Connecting twice is harmless."""
+        """Raises ``ServerAway`` if the server does not answer. Connecting twice is harmless."""
         if self._http is None:
             connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE)
             # Deadlines are each call's own.
@@ -48,7 +49,7 @@ class RestClient:
             try:
                 async with asyncio.timeout(self._timeout):
                     await self._exchange(self._http, "GET", routes.HEALTH, {}, None)
-            except (aiohttp.ClientError, OSError) as error:
+            except (aiohttp.ClientError, OSError, ReplyTimeout) as error:
                 await self.close()
                 raise ServerAway(self._url, error) from error
         return self
@@ -108,16 +109,24 @@ class RestClient:
         if not 0 < seconds < LONGEST_TIMEOUT:
             raise ValueError(f"timeout is {seconds}: give seconds, more than 0, at most a day.")
         request_id = request_id or str(uuid.uuid4())
+        data = data or {}
         route = ROUTE_OF.get(action) or Route("POST", f"/{quote(action, safe='')}", action)
-        missing = _missing(route, data or {}, request_id)
+        missing = _missing(route, data, request_id)
         if missing is not None:
             return missing
-        path, body = _address(route, version, data or {})
-        headers = self._headers(request_id, idempotency_key, (data or {}).get(routes.TOKEN))
+        headers = self._headers(request_id, idempotency_key, data.get(routes.TOKEN))
         headers[DEADLINE] = str(round((time.time() + seconds) * 1000))
+        path, body = _address(route, version, data)
+        exchange = self._exchange(self._http, route.method, path, headers, body)
+        return await self._in_time(exchange, action, seconds)
+
+    async def _in_time(
+        self, exchange: Coroutine[Any, Any, Reply], action: str, seconds: float
+    ) -> Reply:
+        """Only a connection that was never made is proof that nothing was applied."""
         try:
             async with asyncio.timeout(seconds):
-                return await self._exchange(self._http, route.method, path, headers, body)
+                return await exchange
         except aiohttp.ClientConnectorError as error:
             raise ServerAway(self._url, error) from error
         except TimeoutError:

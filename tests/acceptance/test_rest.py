@@ -13,7 +13,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from labkit import Lab, RestClient
-from labkit.errors import LabNotOpen, ServerAway
+from labkit.errors import LabNotOpen, ReplyTimeout, ServerAway
 from labkit.services import ports
 from server import rest
 from server.application import Application
@@ -375,6 +375,25 @@ async def test_a_server_that_is_not_there_is_definite() -> None:
     with pytest.raises(ServerAway, match="make up") as away:
         await RestClient(f"http://127.0.0.1:{ports.any_free()}").connect()
     assert away.value.is_definite
+
+
+HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+PROXY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 3\r\n\r\n<p>"
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200", PROXY, b"\x00\x00\x00"])
+async def test_a_connection_that_is_lost_leaves_the_outcome_open(answer: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked = await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEALTHY if b"/healthz" in asked else answer)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with RestClient(url) as client:
+            with pytest.raises(ReplyTimeout) as lost:
+                await client.call("create_book", BOOK)
+    assert not lost.value.is_definite
 
 
 async def test_a_lab_can_be_served_over_http_too(place: str) -> None:
