@@ -31,6 +31,7 @@ MESSAGES = {
 """Queue → the messages in it; in the others there are requests that are set aside."""
 
 RETRY = "Requests wait here for their next attempt. Nobody consumes it."
+OTHER = "A queue of the server's own."
 NOT_FOR_CLIENTS = "Clients neither publish nor consume here: it is described for operators."
 
 
@@ -40,7 +41,7 @@ def queues() -> list[topology.Queue]:
 
 def describe(queue: topology.Queue) -> str:
     waits = queue.name.startswith("api.retry.")
-    return RETRY if waits else DESCRIPTIONS[queue.name]
+    return RETRY if waits else DESCRIPTIONS.get(queue.name, OTHER)
 
 
 def channels() -> dict[str, Any]:
