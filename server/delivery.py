@@ -59,8 +59,12 @@ class Delivery:
     def reply_to(self) -> str | None:
         """Where the reply goes, or None if the sender named no queue of its own.
 
-        Whoever may publish requests may publish to every queue of the default exchange, and a
-        server that replies to anywhere lends its own rights out. It never writes into its queues.
+        The server never writes into its own queues: a reply there would be taken for a request.
+        Any other name is taken as it is, not only ``amq.gen-…`` and ``amq.rabbitmq.reply-to…``. The
+        server writes to the default exchange only, where whoever sends a request may write too:
+        it lends no right that the sender has not. And another client's reply queue cannot be
+        guessed: its name is 128 random bits, and no client may list queues. A reply to a queue
+        that nobody has is dropped.
         """
         address = self.message.reply_to or ""
         return None if not address or address.startswith(RESERVED_PREFIX) else address
