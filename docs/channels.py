@@ -14,6 +14,7 @@ ADDRESSES = {
     topology.REQUESTS: "requests",
     topology.DEAD_LETTERS: "deadLetters",
     topology.RAW_DEAD_LETTERS: "rawDeadLetters",
+    topology.UNREADABLE: "unreadable",
 }
 """Queue → what the document calls it; the others are called like the queue."""
 
@@ -23,6 +24,8 @@ DESCRIPTIONS = {
     "reason and without its secrets. Only an operator leads a message out of it.",
     topology.RAW_DEAD_LETTERS: "Requests that the broker itself dead-letters, with their secrets, "
     "on their way to `api.dlq`. No client may read it.",
+    topology.UNREADABLE: "Messages that break whoever receives them, as they came. Nobody but the "
+    "lab's own user may read it.",
 }
 MESSAGES = {
     topology.REQUESTS: [action.id for action in ACTIONS],

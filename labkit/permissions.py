@@ -45,7 +45,7 @@ EVERYTHING = Rights(configure=".*", write=".*", read=".*")
 """For inspection, for raw lessons, and for the operator of the dead letter queue."""
 
 SERVER = Rights(
-    configure=r"^api\.(requests|retry\.\d+ms|dlq|dlq\.raw)$",
+    configure=r"^api\.(requests|retry\.\d+ms|dlq|dlq\.raw|dlq\.unreadable)$",
     write=DEFAULT_EXCHANGE,
     # To declare a queue that dead-letters, one has to be allowed to read it. The dead letter queue
     # does not, and no worker reads it: what is parked there is for people.

@@ -23,6 +23,8 @@ from aio_pika.exceptions import DeliveryError
 from server.application import Application
 from server.contract import JSON, REPLAYED, Reply, Request
 from server.delivery import Delivery
+from server.direct_reply import ADDRESS as DIRECT
+from server.direct_reply import DirectReplies
 from server.errors import (
     ApiError,
     Expired,
@@ -47,6 +49,8 @@ class Consumer:
     so on it a reply needs no confirm: if it is lost, so is the ack behind it, and the redelivered
     request is answered from the stored reply.
 
+    ``direct`` is the way for replies whose address is no queue.
+
     ``parking`` waits for confirms. A request that is set aside has no stored reply, so the broker
     has to say that it has the copy before the original is acknowledged.
     """
@@ -56,12 +60,14 @@ class Consumer:
         application: Application,
         settings: Settings,
         replies: AbstractChannel,
+        direct: DirectReplies,
         parking: Parking,
         observe: Observer = nobody,
     ) -> None:
         self._application = application
         self._settings = settings
         self._replies = replies
+        self._direct = direct
         self._parking = parking
         self._observe = observe
 
@@ -89,6 +95,7 @@ class Consumer:
         try:
             reply = await self._execute(delivery, record)
         except Malformed as error:
+            record.id = error.request_id or record.id
             reply = await self._park(delivery, error)
         except (Unavailable, InProgress) as error:
             reply = await self._again(delivery, error)
@@ -131,6 +138,9 @@ class Consumer:
             message_id=uuid.uuid4().hex,
             headers={REPLAYED: True} if reply.replayed else None,
         )
+        if delivery.reply_to.startswith(DIRECT):
+            await self._direct.publish(message, delivery.reply_to)
+            return
         # Not mandatory: a client that is gone needs no reply, and its reply is stored.
         await self._replies.default_exchange.publish(message, delivery.reply_to, mandatory=False)
 

@@ -7,6 +7,8 @@ client ──► api.requests ──► worker ──► the client's reply queu
                     │         └──► api.dlq   terminal: only an operator leads a message out of it
                     │
                     └──► api.dlq.raw ──► worker ──► api.dlq   what the broker itself gives up
+                              │
+                              └──► api.dlq.unreadable   what breaks whoever receives it
 """
 
 from collections.abc import Mapping
@@ -21,8 +23,7 @@ from server.settings import Settings
 REQUESTS = "api.requests"
 DEAD_LETTERS = "api.dlq"
 RAW_DEAD_LETTERS = "api.dlq.raw"
-NO_LIMIT = 1_000_000
-"""Deliveries. RabbitMQ 3 has no word for it that RabbitMQ 4 understands."""
+UNREADABLE = "api.dlq.unreadable"
 RESERVED_PREFIX = "api."
 """Queues of ours. No client's ``reply_to`` may lead into one of them."""
 
@@ -100,19 +101,27 @@ def dead_letters() -> Queue:
     return Queue(DEAD_LETTERS)
 
 
-def raw_dead_letters() -> Queue:
-    """What the broker dead-letters comes here, and a worker redacts it on its way to ``api.dlq``.
+def raw_dead_letters(settings: Settings) -> Queue:
+    """What the broker dead-letters. A worker takes it from here to ``api.dlq``, and redacts it.
 
-    Nothing leads out of it but the worker's acknowledgement, given when ``api.dlq`` has the
-    message: so it must have no delivery limit. RabbitMQ 4 sets one of 20 where none is given.
+    Its limit leaves room for a worker that finds out what it can do without dying.
     """
-    return Queue(RAW_DEAD_LETTERS, {"x-queue-type": "quorum", "x-delivery-limit": NO_LIMIT})
+    limit = settings.delivery_limit + 15
+    return Queue(RAW_DEAD_LETTERS, _safe_dead_lettering(UNREADABLE) | {"x-delivery-limit": limit})
+
+
+def unreadable() -> Queue:
+    """Messages that no worker can even receive: properties that are no valid AMQP, for one.
+
+    They are as they came, so nobody but the lab's own user may read this queue.
+    """
+    return Queue(UNREADABLE)
 
 
 def topology(settings: Settings) -> list[Queue]:
     """All queues, each after the queue it dead-letters to."""
     delays = dict.fromkeys(settings.retry_delays)
-    always = [dead_letters(), raw_dead_letters(), requests(settings)]
+    always = [dead_letters(), unreadable(), raw_dead_letters(settings), requests(settings)]
     return [*always, *(retry(delay) for delay in delays)]
 
 

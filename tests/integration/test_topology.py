@@ -31,4 +31,4 @@ def test_every_queue_but_those_of_dead_letters_leads_to_another_one_that_is_decl
         target = queue.arguments["x-dead-letter-routing-key"]
         assert target in [earlier.name for earlier in queues[:position]]
     ends = [q.name for q in queues if "x-dead-letter-routing-key" not in q.arguments]
-    assert ends == ["api.dlq", "api.dlq.raw"]
+    assert ends == ["api.dlq", "api.dlq.unreadable"]
