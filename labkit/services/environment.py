@@ -16,6 +16,8 @@ LAB = ROOT / ".lab"
 DEVELOPMENT_KEY = "supersecretapikey"
 ADDRESSES = ("AMQP_URL", "DATABASE_URL")
 """What has to be given, together, to use services that somebody else runs."""
+OWN = "LAB_HOME"
+"""Names the lab whose `lab.env` was loaded into a shell: its services are no stranger's."""
 OTHER_USERS = ("SERVER_AMQP_URL", "ADMIN_AMQP_URL")
 """How a worker, and an operator, log in to the same broker."""
 
@@ -47,6 +49,8 @@ def given_services(environ: Mapping[str, str]) -> dict[str, str]:
     Where it names one user of the broker only, he is the server's and the operator's, too.
     Raises `ServiceError` if it names only one of the two that are needed.
     """
+    if environ.get(OWN) == str(LAB):
+        return {}
     given = {name: environ[name] for name in ADDRESSES if environ.get(name)}
     if len(given) == 1:
         (there,) = given

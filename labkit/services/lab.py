@@ -174,7 +174,7 @@ def _environment(place: Home) -> dict[str, str]:
     running = {process.name for process in recorded(place.run_dir) if process.alive()}
     pages = {"REST_URL": rest, "JUPYTER_URL": jupyter}
     urls = {name: page.url(place) for name, page in pages.items() if page.NAME in running}
-    return _services(place) | urls
+    return _services(place) | urls | {environment.OWN: str(environment.LAB)}
 
 
 def _management(values: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labkit.services import postgresql, rabbitmq
-from labkit.services.environment import ROOT, api_key
+from labkit.services.environment import OWN, ROOT, api_key
 from labkit.services.errors import Cancelled
 from labkit.services.layout import Home, Tls
 from labkit.services.process import recorded
@@ -35,7 +35,8 @@ def private_services(
     place = Home(home.resolve(), durable=durable, tls=tls)
     place.make()
     with _guard(place):
-        yield _start(place) | {"API_KEY": api_key()}
+        # Whoever loads this into an environment is not in the lab any more.
+        yield _start(place) | {"API_KEY": api_key(), OWN: ""}
 
 
 def _start(home: Home) -> dict[str, str]:

@@ -55,3 +55,13 @@ def test_a_lab_env_left_over_from_before_a_reboot_is_not_believed(lab: Path) -> 
     environment.write_env(lab / "lab.env", {"AMQP_URL": amqp, "DATABASE_URL": "postgresql://"})
     with pytest.raises(LabNotRunning, match="does not answer"):
         lab_environment({})
+
+
+def test_a_shell_that_has_loaded_lab_env_still_means_this_lab(lab: Path) -> None:
+    loaded = {
+        "AMQP_URL": "amqp://of-yesterday",
+        "DATABASE_URL": "postgresql://of-yesterday",
+        environment.OWN: str(environment.LAB),
+    }
+    assert environment.given_services(loaded) == {}
+    assert environment.given_services(loaded | {environment.OWN: "/another/clone/.lab"})

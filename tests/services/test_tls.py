@@ -1,0 +1,111 @@
+"""AMQP over TLS only: who the broker is gets checked, and nothing is said in the clear."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+from labkit import AsyncAPIClient
+from labkit.errors import BrokerAway, Unroutable
+from labkit.services import handshake, private_services
+from labkit.services.environment import ROOT
+from labkit.services.layout import Tls
+from server.amqp import Worker
+from server.application import Application
+from server.settings import Settings
+from tests.support import eventually
+
+MAKE = ROOT / "docker" / "certificates.sh"
+
+
+def certificates(folder: Path, *names: str) -> Tls:
+    subprocess.run(["sh", MAKE, folder, *names], check=True, capture_output=True)
+    return Tls(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+
+
+@pytest.fixture(scope="module")
+def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A broker that is called 127.0.0.1, and by no other name."""
+    home = tmp_path_factory.mktemp("tls")
+    tls = certificates(home / "certificates", "IP:127.0.0.1")
+    with private_services(home / "lab", durable=False, tls=tls) as urls:
+        yield urls
+
+
+@pytest.fixture
+def settings(urls: dict[str, str]) -> Settings:
+    return Settings(amqp_url=urls["SERVER_AMQP_URL"], database_url=urls["DATABASE_URL"])
+
+
+@pytest.fixture(params=["the CA is another", "the name is another", "not over TLS"])
+def wrong(request: pytest.FixtureRequest, urls: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """The addresses, each wrong in the same way."""
+    if request.param == "the CA is another":
+        stranger = certificates(tmp_path, "IP:127.0.0.1").authority
+        query = f"?cafile={quote(str(stranger))}"
+        return {name: url.partition("?")[0] + query for name, url in urls.items()}
+    if request.param == "the name is another":
+        return {name: url.replace("@127.0.0.1:", "@localhost:") for name, url in urls.items()}
+    return {name: url.replace("amqps:", "amqp:") for name, url in urls.items()}
+
+
+async def test_worker_and_client_speak_over_tls(
+    urls: dict[str, str], settings: Settings, application: Application
+) -> None:
+    stop = asyncio.Event()
+    worker = asyncio.create_task(Worker(settings, application).run(stop))
+    try:
+        async with AsyncAPIClient(urls["AMQP_URL"], settings.api_key, timeout=2) as client:
+
+            async def answered() -> bool:
+                with suppress(Unroutable):  # the worker has not yet declared its queues
+                    return (await client.request("ping")).status == "ok"
+                return False
+
+            await eventually(answered)
+    finally:
+        stop.set()
+        await worker
+
+
+async def test_a_client_refuses_what_is_not_its_broker(wrong: dict[str, str]) -> None:
+    with pytest.raises(BrokerAway):
+        await AsyncAPIClient(wrong["AMQP_URL"]).connect()
+
+
+async def test_a_worker_refuses_what_is_not_its_broker(
+    wrong: dict[str, str],
+    settings: Settings,
+    application: Application,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    elsewhere = settings.model_copy(update={"amqp_url": wrong["SERVER_AMQP_URL"]})
+    stop = asyncio.Event()
+    worker = asyncio.create_task(Worker(elsewhere, application).run(stop))
+    said = ""
+
+    async def gave_up() -> bool:
+        nonlocal said
+        said += capsys.readouterr().out
+        return "no broker" in said
+
+    await eventually(gave_up)
+    stop.set()
+    await worker
+    assert "ready" not in said
+
+
+def test_the_services_own_handshake_refuses_it_too(
+    urls: dict[str, str], wrong: dict[str, str]
+) -> None:
+    assert handshake.amqp(urls["AMQP_URL"])
+    with pytest.raises(OSError, match=r"."):
+        handshake.amqp(wrong["AMQP_URL"])
+
+
+def test_no_plain_port_is_open(urls: dict[str, str]) -> None:
+    assert {urlsplit(url).scheme for name, url in urls.items() if "AMQP" in name} == {"amqps"}
