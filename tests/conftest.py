@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     stack = config.stash[_services] = ExitStack()
     home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-")))
     os.environ.update(stack.enter_context(private_services(home, durable=False)))
+    os.environ["LAB_QUICK"] = "1"  # notebooks that measure do so roughly
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

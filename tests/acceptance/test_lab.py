@@ -14,6 +14,7 @@ from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
 from labkit.exercises.lesson_03 import MoveToVersion2
 from labkit.exercises.lesson_04 import ImpatientClient
+from labkit.exercises.lesson_09 import TheOtherDoor
 from server.errors import TooLarge
 from server.topology import REQUESTS
 from tests.support import BOOK, HOME, eventually
@@ -98,11 +99,13 @@ async def test_workers_end_with_their_kernel(place: str) -> None:
         os.kill(int(done.stdout), 0)
 
 
-@pytest.mark.parametrize("kind", [OneStays, OneBookTwoCalls, MoveToVersion2, ImpatientClient])
+@pytest.mark.parametrize(
+    "kind", [OneStays, OneBookTwoCalls, MoveToVersion2, ImpatientClient, TheOtherDoor]
+)
 async def test_each_exercise_knows_no_attempt_from_a_solution(
     place: str, kind: type[Exercise]
 ) -> None:
-    async with Lab.open(place) as lab:
+    async with Lab.open(place, rest=kind is TheOtherDoor) as lab:
         exercise = kind(lab)
         assert (await exercise.check()).outcome == "not attempted"
         await exercise.answer()
@@ -117,6 +120,18 @@ async def test_the_usual_wrong_answers_are_told_apart(place: str) -> None:
         assert "no call since" in repr(await OneBookTwoCalls(lab).check())
         await client.call("create_book", book)
         assert "2 rows" in repr(await OneBookTwoCalls(lab).check())
+
+
+async def test_one_door_twice_is_not_two_doors(place: str) -> None:
+    async with Lab.open(place, rest=True) as lab:
+        exercise, rest, rabbitmq = TheOtherDoor(lab), await lab.rest_client(), await lab.client()
+        dune = {"title": "Dune", "author": "Frank Herbert"}
+        await rest.call("create_book", dune, idempotency_key="k")
+        assert "ask again" in repr(await exercise.check())
+        await rest.call("create_book", dune, idempotency_key="k")
+        assert "one server" in repr(await exercise.check())
+        await rabbitmq.call("create_book", dune, idempotency_key="another")
+        assert "same idempotency key" in repr(await exercise.check())
 
 
 async def test_a_lab_that_is_down_is_not_taken_for_a_wrong_answer(place: str) -> None:

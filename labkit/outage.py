@@ -1,0 +1,117 @@
+"""A steady load, a real ``kill -9``, and an account of what became of every call."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Self
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from labkit.lab import HOME, Lab
+from labkit.services import process
+from server.errors import ApiError
+
+COLOURS = {"answered": "#55a868", "failed": "#c44e52", "unknown": "#8172b3"}
+OUTCOMES = tuple(COLOURS)
+"""A call that failed was surely not applied; one whose outcome is unknown may have been."""
+
+
+class SteadyLoad:
+    """Call number 0, 1, 2 …, ``per_second`` of them, answered or not: those who ask in real life
+    do not wait for each other either.
+    """
+
+    def __init__(self, call: Callable[[int], Awaitable[object]], per_second: float) -> None:
+        self._call = call
+        self._pause = 1 / per_second
+        self._calls: set[asyncio.Task[None]] = set()
+        self._rows: list[tuple[float, str, float]] = []
+        self._sent = asyncio.Event()
+        self._began = time.perf_counter()
+        self._sender = asyncio.create_task(self._send())
+
+    async def _send(self) -> None:
+        number = 0
+        while True:
+            task = asyncio.create_task(self._one(number))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+            number += 1
+            due = self._began + number * self._pause
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    async def _one(self, number: int) -> None:
+        asked = self.now()
+        self._sent.set()
+        try:
+            await self._call(number)
+            outcome = "answered"
+        except ApiError as error:
+            outcome = "failed" if error.is_definite else "unknown"
+        self._rows.append((asked, outcome, self.now() - asked))
+
+    def now(self) -> float:
+        """Seconds since it began."""
+        return time.perf_counter() - self._began
+
+    async def next_call(self) -> Self:
+        """Returns when a call is on its way."""
+        self._sent.clear()
+        await self._sent.wait()
+        return self
+
+    async def stop(self) -> pd.DataFrame:
+        """Ask no more, wait for the outcome of all that were asked; one row for each of them.
+
+        ``asked`` and ``took`` are seconds, ``asked`` since the load began.
+        """
+        self._sender.cancel()
+        await asyncio.gather(*self._calls)
+        table = pd.DataFrame(self._rows, columns=["asked", "outcome", "took"])
+        return table.sort_values("asked", ignore_index=True)
+
+
+async def kill(lab: Lab, name: str) -> None:
+    """``kill -9`` to one of the lab's processes: ``worker-1``, say. It has no time to say goodbye.
+
+    Raises ``ProcessLookupError`` if there is none of that name.
+    """
+    victim = process.find(f"{lab.vhost}-{name}", HOME / ".lab" / "run")
+    if victim is None:
+        raise ProcessLookupError(f"No process {name!r} of this lab is running.")
+    os.kill(victim.pid, signal.SIGKILL)
+    await asyncio.to_thread(victim.kill)  # returns when it is gone
+
+
+def account(outages: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """One row for each load: how many calls were asked, and what became of them."""
+    rows = []
+    for table in outages.values():
+        counts = Counter(table["outcome"])
+        rows.append({"asked": len(table), **{name: counts[name] for name in OUTCOMES}})
+    return pd.DataFrame(rows, index=list(outages))
+
+
+def plot(outages: Mapping[str, pd.DataFrame]) -> None:
+    """A point for each call: when it was asked, and how long its caller waited."""
+    figure, axes = plt.subplots(
+        1, len(outages), figsize=(11, 3.4), sharey=True, squeeze=False, layout="constrained"
+    )
+    for axis, (name, table) in zip(axes[0], outages.items(), strict=True):
+        for outcome, colour in COLOURS.items():
+            calls = table[table["outcome"] == outcome]
+            size = 60 if outcome == "unknown" else 14
+            axis.scatter(calls["asked"], calls["took"], s=size, color=colour, label=outcome)
+        axis.set_title(name)
+        axis.set_xlabel("asked at (s)")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("caller waited (s)")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.suptitle("The server is killed and started again", x=0.01, ha="left", fontweight="bold")
+    plt.show()
