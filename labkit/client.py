@@ -83,6 +83,7 @@ class AsyncAPIClient:
         self._pending: dict[str, Pending] = {}
         self._link: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     async def connect(self) -> Self:
         """Raises ``BrokerAway``. Connecting twice is harmless."""
@@ -91,16 +92,17 @@ class AsyncAPIClient:
                 self._link = await Link.open(self._url, self._on_reply)
             except Exception as error:  # aiormq raises all kinds
                 raise BrokerAway(address(self._url), error) from error
+            self._closing.clear()
             self._keeper = asyncio.create_task(self._keep_linked(self._link))
         return self
 
     async def close(self) -> None:
         """Calls that still wait raise ``ReplyTimeout``. Closing twice is harmless."""
-        keeper, link = self._keeper, self._link
-        self._keeper = self._link = None
+        keeper, self._keeper = self._keeper, None
+        self._closing.set()
         if keeper is not None:
-            keeper.cancel()
             await asyncio.wait([keeper])
+        link, self._link = self._link, None
         if link is not None:
             await link.close()
         for pending in self._pending.values():
@@ -222,23 +224,40 @@ class AsyncAPIClient:
             pending.reply.set_result(reply)
 
     async def _keep_linked(self, link: Link) -> None:
-        while True:
-            await link.lost.wait()
+        while not await self._is_closed_before(link.lost):
             self._link = None
             with suppress(Exception):  # it is broken: there are many ways to say so
                 await link.close()
-            link = self._link = await self._link_again()
+            opened = self._link = await self._link_again()
+            if opened is None:
+                return
+            link = opened
             for pending in list(self._pending.values()):
                 self._send(pending)
 
-    async def _link_again(self) -> Link:
+    async def _is_closed_before(self, lost: asyncio.Event) -> bool:
+        waits = [asyncio.create_task(event.wait()) for event in (lost, self._closing)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return self._closing.is_set()
+
+    async def _link_again(self) -> Link | None:
+        """A new link; None if the client is closed first. An attempt to connect is never cancelled:
+        aiormq would leave its socket open.
+        """
         pause = FIRST_PAUSE
-        while True:
+        while not self._closing.is_set():
             try:
                 return await Link.open(self._url, self._on_reply)
             except asyncio.CancelledError:
                 if (task := asyncio.current_task()) is None or task.cancelling():
                     raise  # it is us who are cancelled, not something inside aiormq
-            except Exception:  # aiormq raises all kinds when a connection breaks early
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+            except Exception:  # noqa: S110  (aiormq raises all kinds when a connection breaks early)
+                pass
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        return None

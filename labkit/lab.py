@@ -81,13 +81,17 @@ class Lab:
         broker = Broker(environment["MANAGEMENT_URL"])
         workers = Workers(self.name, self._worker_environment(), HOME)
         self._at_work = _AtWork(broker, workers)
-        await workers.stop()
-        await broker.delete_vhost(self.vhost)
-        await broker.create_vhost(self.vhost, granted(environment))
-        await tables.create(environment["DATABASE_URL"], self.vhost)
-        await workers.start(self._worker_count)
-        if self._with_rest:
-            self.rest_url = await workers.start_rest()
+        try:
+            await workers.stop()
+            await broker.delete_vhost(self.vhost)
+            await broker.create_vhost(self.vhost, granted(environment))
+            await tables.create(environment["DATABASE_URL"], self.vhost)
+            await workers.start(self._worker_count)
+            if self._with_rest:
+                self.rest_url = await workers.start_rest()
+        except BaseException:
+            await self.close()
+            raise
         return self
 
     @property
