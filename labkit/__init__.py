@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from labkit.blocking import BlockingAPIClient as BlockingAPIClient
+    from labkit.caller import Reply as Reply
     from labkit.client import AsyncAPIClient as AsyncAPIClient
-    from labkit.client import Reply as Reply
     from labkit.errors import ReplyTimeout as ReplyTimeout
     from labkit.lab import Lab as Lab
     from labkit.rest_client import RestClient as RestClient
@@ -19,7 +19,7 @@ _HOME_OF = {
     "AsyncAPIClient": "labkit.client",
     "BlockingAPIClient": "labkit.blocking",
     "Lab": "labkit.lab",
-    "Reply": "labkit.client",
+    "Reply": "labkit.caller",
     "ReplyTimeout": "labkit.errors",
     "RestClient": "labkit.rest_client",
 }

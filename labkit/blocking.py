@@ -14,7 +14,8 @@ from typing import Any, Self, TypeVar
 
 import nest_asyncio
 
-from labkit.client import AsyncAPIClient, Reply
+from labkit.caller import Reply
+from labkit.client import AsyncAPIClient
 
 Result = TypeVar("Result")
 

@@ -9,36 +9,21 @@ import time
 import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Self
 
 from pydantic_core import from_json, to_json
 
+from labkit.caller import Caller, Reply
 from labkit.errors import BrokerAway, NotConnected, QueueFull, ReplyTimeout, Unroutable
 from labkit.link import Link, Refused, Returned, address
 from server.contract import DEADLINE
-from server.errors import InProgress, from_wire
+from server.errors import InProgress
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to reconnect."""
 
 AGAIN = 0.5
 """Seconds until a request is sent again whose first copy is still being worked on."""
-
-LONGEST_TIMEOUT = 24 * 3600
-"""Seconds. Every call has a deadline."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """A whole reply: the four fields of its body, and whether it is a replay."""
-
-    correlation_id: str
-    status: str
-    data: Any
-    error: dict[str, Any] | None
-    replayed: bool = False
-    """True if this outcome was reached earlier, by a request with the same key or id."""
 
 
 @dataclass
@@ -59,11 +44,8 @@ class Pending:
             self.reply.set_exception(error)
 
 
-class AsyncAPIClient:
+class AsyncAPIClient(Caller):
     """Calls the Library API over RabbitMQ; any number of calls may be in flight at a time.
-
-    ``async with AsyncAPIClient(url, key) as client:`` opens and closes it. In a notebook, where a
-    block cannot span cells, it is ``await client.connect()`` and ``await client.close()``.
 
     A lost connection is opened again, and every request that still waits is sent again with the
     same id, by which the server knows it. A call ends in data, in a definite error, or in
@@ -77,9 +59,9 @@ class AsyncAPIClient:
         """
         if not str(amqp_url).startswith(("amqp://", "amqps://")):
             raise ValueError("amqp_url has to begin with amqp://: the lab's is in .lab/lab.env.")
+        super().__init__(timeout)
         self._url = amqp_url
         self._api_key = api_key
-        self._timeout = timeout
         self._pending: dict[str, Pending] = {}
         self._link: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -108,34 +90,6 @@ class AsyncAPIClient:
         for pending in self._pending.values():
             pending.fail(ReplyTimeout("The client was closed before the reply came."))
 
-    async def __aenter__(self) -> Self:
-        return await self.connect()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def call(
-        self,
-        action: str,
-        data: dict[str, Any] | None = None,
-        *,
-        version: str = "v1",
-        idempotency_key: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  (it is also told to the server)
-    ) -> Any:
-        """The reply's data. Raises the ``ApiError`` that the reply names, or ``ReplyTimeout``."""
-        reply = await self.request(
-            action, data, version=version, idempotency_key=idempotency_key, timeout=timeout
-        )
-        if reply.error is not None:
-            raise from_wire(reply.error)
-        return reply.data
-
     async def request(
         self,
         action: str,
@@ -153,9 +107,7 @@ class AsyncAPIClient:
         """
         if self._keeper is None:
             raise NotConnected
-        seconds = self._timeout if timeout is None else timeout
-        if not 0 < seconds <= LONGEST_TIMEOUT:
-            raise ValueError(f"timeout is {seconds}: give seconds, more than 0, at most a day.")
+        seconds = self._seconds(timeout)
         request_id = request_id or str(uuid.uuid4())
         body = {
             "id": request_id,

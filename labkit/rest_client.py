@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -12,11 +11,11 @@ import aiohttp
 from pydantic_core import from_json, to_json
 from yarl import URL
 
-from labkit.client import LONGEST_TIMEOUT, Reply
+from labkit.caller import Caller, Reply
 from labkit.errors import NotConnected, ReplyTimeout, ServerAway
 from server import routes
 from server.contract import DEADLINE, JSON
-from server.errors import InvalidData, from_wire
+from server.errors import InvalidData
 from server.routes import PROBLEM, ROUTE_OF, Route
 
 CONNECTIONS = 100
@@ -25,7 +24,7 @@ KEEP_ALIVE = 30
 """Seconds that an idle connection is kept: shorter than the server keeps it."""
 
 
-class RestClient:
+class RestClient(Caller):
     """Calls the Library API over HTTP: ``call`` and ``request`` as of ``AsyncAPIClient``.
 
     Nothing stands between client and server that would keep a request while the server is away:
@@ -34,9 +33,9 @@ class RestClient:
 
     def __init__(self, rest_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
         """``timeout`` is the deadline of a call in seconds, unless the call gives its own."""
+        super().__init__(timeout)
         self._url = rest_url.rstrip("/")
         self._api_key = api_key
-        self._timeout = timeout
         self._http: aiohttp.ClientSession | None = None
 
     async def connect(self) -> Self:
@@ -60,34 +59,6 @@ class RestClient:
         if http is not None:
             await http.close()
 
-    async def __aenter__(self) -> Self:
-        return await self.connect()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def call(
-        self,
-        action: str,
-        data: dict[str, Any] | None = None,
-        *,
-        version: str = "v1",
-        idempotency_key: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  (it is also told to the server)
-    ) -> Any:
-        """The reply's data. Raises the ``ApiError`` that the reply names, or as ``request``."""
-        reply = await self.request(
-            action, data, version=version, idempotency_key=idempotency_key, timeout=timeout
-        )
-        if reply.error is not None:
-            raise from_wire(reply.error)
-        return reply.data
-
     async def request(
         self,
         action: str,
@@ -105,9 +76,7 @@ class RestClient:
         """
         if self._http is None:
             raise NotConnected
-        seconds = self._timeout if timeout is None else timeout
-        if not 0 < seconds < LONGEST_TIMEOUT:
-            raise ValueError(f"timeout is {seconds}: give seconds, more than 0, at most a day.")
+        seconds = self._seconds(timeout)
         request_id = request_id or str(uuid.uuid4())
         data = data or {}
         route = ROUTE_OF.get(action) or Route("POST", f"/{quote(action, safe='')}", action)

@@ -163,6 +163,8 @@ def _one_action(axis: Axes, table: pd.DataFrame, panel: Callable[..., None]) -> 
         x = np.arange(len(groups)) + (place - (len(transports) - 1) / 2) * 0.38
         panel(axis, x, _only(table, "transport", who), who)
     axis.set_xticks(range(len(groups)), [str(group) for group in groups])
+    axis.set_xlim(-0.5, len(groups) - 0.5)
+    axis.margins(y=0.12)
     axis.set_xlabel("calls in flight")
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(axis="y", alpha=0.3)
@@ -226,11 +228,11 @@ def _in_all(question: str, winners: list[str], *names: str) -> str:
     won = {name: winners.count(name) for name in names}
     best = max(won, key=lambda name: won[name])
     if won[best] == len(winners):
-        return f"=> {question}, {best} was the better choice in all {len(winners)} actions."
+        return f"→ {question}, {best} was the better choice in all {len(winners)} actions."
     if not any(won.values()):
-        return f"=> {question}, it made no difference: choose by something else than speed."
+        return f"→ {question}, it made no difference: choose by something else than speed."
     counts = ", ".join(f"{name} in {count}" for name, count in won.items())
-    return f"=> {question}, it depends on the action: {counts} of {len(winners)} was faster."
+    return f"→ {question}, it depends on the action: {counts} of {len(winners)} was faster."
 
 
 def _round(value: float) -> str:
