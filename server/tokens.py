@@ -12,9 +12,10 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import LARGEST_ID, Token
+from server.contract import LARGEST_ID
 from server.errors import Unauthorized
 from server.models import SigningKey, User
+from server.payloads import Token
 from server.principal import Principal
 
 ALGORITHM = "HS256"

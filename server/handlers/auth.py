@@ -2,8 +2,8 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import Credentials, Token
 from server.passwords import find_user
+from server.payloads import Credentials, Token
 from server.tokens import issue
 
 

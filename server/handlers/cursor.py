@@ -6,8 +6,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from server.contract import LARGEST_ID, STORABLE, Sort
+from server.contract import LARGEST_ID, STORABLE
 from server.errors import InvalidData
+from server.payloads import Sort
 
 
 class Position(BaseModel):

@@ -8,9 +8,9 @@ from pydantic import BaseModel
 from sqlalchemy import ColumnElement, Select, delete, insert, null, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import Page, Sort
 from server.errors import NotFound
 from server.handlers.cursor import Position, decode, encode
+from server.payloads import Page, Sort
 
 Stored = TypeVar("Stored", bound=BaseModel)
 

@@ -2,7 +2,11 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import (
+from server.handlers.action import Action
+from server.handlers.auth import login
+from server.handlers.table import Table
+from server.models import BookV1
+from server.payloads import (
     BooksV1,
     CreateBookV1,
     Credentials,
@@ -14,10 +18,6 @@ from server.contract import (
     UpdateBookV1,
     Which,
 )
-from server.handlers.action import Action
-from server.handlers.auth import login
-from server.handlers.table import Table
-from server.models import BookV1
 
 BOOKS = Table(BookV1, StoredBookV1, noun="book")
 

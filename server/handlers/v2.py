@@ -8,7 +8,17 @@ from sqlalchemy import ColumnElement, func, literal_column, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import (
+from server.database import FOREIGN_KEY_VIOLATION as FOREIGN_KEY
+from server.database import UNIQUE_VIOLATION as UNIQUE
+from server.database import sqlstate
+from server.errors import ApiError, Conflict, NotFound
+from server.handlers.action import Action
+from server.handlers.auth import login
+from server.handlers.table import Order, Table
+from server.handlers.v1 import ping
+from server.models import Author, BookV2
+from server.models.entities import YEAR_OR_LAST
+from server.payloads import (
     Authors,
     BooksV2,
     CreateAuthor,
@@ -24,16 +34,6 @@ from server.contract import (
     UpdateBookV2,
     Which,
 )
-from server.database import FOREIGN_KEY_VIOLATION as FOREIGN_KEY
-from server.database import UNIQUE_VIOLATION as UNIQUE
-from server.database import sqlstate
-from server.errors import ApiError, Conflict, NotFound
-from server.handlers.action import Action
-from server.handlers.auth import login
-from server.handlers.table import Order, Table
-from server.handlers.v1 import ping
-from server.models import Author, BookV2
-from server.models.entities import YEAR_OR_LAST
 
 AUTHORS = Table(Author, StoredAuthor, noun="author")
 BOOKS = Table(

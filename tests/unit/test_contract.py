@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.contract import CreateBookV1, CreateBookV2, Reply, UpdateBookV1, parse, validate
+from server.contract import Reply, parse, validate
 from server.errors import ApiError, InvalidData, Malformed, NotFound
+from server.payloads import CreateBookV1, CreateBookV2, UpdateBookV1
 
 ENVELOPE = {"id": "1", "version": "v1", "action": "ping", "data": {}, "auth": "secret-key"}
 
