@@ -122,7 +122,6 @@ async def test_a_client_may_ask_and_read_its_reply(
     allowed = settings.model_copy(update={"amqp_url": as_client(settings)})
     async with worker_here(settings, application), wire(allowed) as client:
         assert (await client.ask(client.body("ping")))["status"] == "ok"
-        assert await client.depth("api.requests") == 0, "a passive declaration is open to all"
 
 
 async def test_a_client_may_use_direct_reply_to(
@@ -154,12 +153,16 @@ async def test_a_reply_to_nobody_is_dropped_and_harms_nobody(
     settings: Settings, application: Application, reply_to: str
 ) -> None:
     allowed = settings.model_copy(update={"amqp_url": as_client(settings)})
-    async with worker_here(settings, application), wire(allowed) as client:
+    async with (
+        worker_here(settings, application),
+        wire(allowed) as client,
+        wire(settings) as operator,  # RabbitMQ 4.3 tells no client how long a queue is
+    ):
         await client.send(client.body("create_book", BOOK, id="7"), reply_to=reply_to)
         again = await client.ask(client.body("create_book", BOOK, id="7"))
         assert again["status"] == "ok"
         for queue in ("api.requests", "api.dlq", "api.dlq.raw"):
-            assert await client.depth(queue) == 0
+            assert await operator.depth(queue) == 0
 
 
 @pytest.mark.parametrize(
