@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import signal
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -15,7 +16,7 @@ from openapi_spec_validator import validate
 from labkit import Lab, RestClient
 from labkit.errors import LabNotOpen, ReplyTimeout, ServerAway
 from labkit.services import ports
-from server import rest
+from server import http_server, rest
 from server.application import Application
 from server.contract import Request
 from server.database import Database
@@ -413,3 +414,11 @@ async def test_a_lab_without_rest_says_how_to_open_one_with_it(place: str) -> No
     async with Lab.open(place) as lab:
         with pytest.raises(LabNotOpen, match="rest=True"):
             await lab.rest_client()
+
+
+def test_short_answers_are_not_held_back_for_the_clients_acknowledgement() -> None:
+    with http_server._listen("127.0.0.1", 0) as listener:
+        with socket.create_connection(listener.getsockname()):
+            accepted, _ = listener.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
