@@ -102,7 +102,7 @@ async def rest_here(
     server = asyncio.create_task(rest.serve(application, database, here, stop))
 
     async def listens() -> bool:
-        assert not server.done(), server.result()
+        assert not server.done()
         return not ports.is_free(here.rest_port)
 
     try:

@@ -417,8 +417,9 @@ async def test_a_lab_without_rest_says_how_to_open_one_with_it(place: str) -> No
 
 
 def test_short_answers_are_not_held_back_for_the_clients_acknowledgement() -> None:
-    with http_server._listen("127.0.0.1", 0) as listener:
-        with socket.create_connection(listener.getsockname()):
-            accepted, _ = listener.accept()
-            with accepted:
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with (
+        http_server._listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
