@@ -30,6 +30,7 @@ ENV PYTHONPATH=/lab HOME=/home/lab USER=lab
 RUN mkdir .lab && chmod 777 .lab /home/lab
 COPY server server
 COPY labkit labkit
-RUN python -m compileall -q server labkit && python -c "from labkit import *"
+COPY flaws flaws
+RUN python -m compileall -q server labkit flaws && python -c "from labkit import *"
 USER lab
 CMD ["jupyter", "lab"]

@@ -19,6 +19,10 @@ Answer = TypeVar("Answer")
 IN_USE = ("eaddrinuse", "already in use", "already bound")
 
 
+STRANGER = 15.0
+"""Seconds in which a process that cannot have its port has noticed, and ended."""
+
+
 def until_ready(
     process: Process,
     handshake: Callable[[], Answer],
@@ -33,12 +37,16 @@ def until_ready(
     told so.
     """
     end = time.monotonic() + deadline
+    doubtful_until = time.monotonic() + STRANGER
     while True:
         alive = process.alive()  # asked first: what died after answering did answer
         try:
             return handshake()
         except OSError as error:
-            if isinstance(error, Refused) and error.final:
+            # It may be a stranger who took the port before our process could, and refuses us. Then
+            # ours is about to end, and says why.
+            final = isinstance(error, Refused) and error.final
+            if final and alive and time.monotonic() > doubtful_until:
                 raise
             reason = error
         if not alive:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from labkit.services import identity
-from labkit.services.errors import NotReady, ServiceError
+from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import read_json, write_json
+from labkit.services.handshake import Refused
 from labkit.services.process import Process, find, load, recorded, start
 from labkit.services.waiting import until_ready
 
@@ -105,6 +106,16 @@ def test_waiting_ends_at_the_deadline(run: Start, never: object) -> None:
     process = run("import time; time.sleep(60)")
     with pytest.raises(NotReady, match="does not answer after 0 s"):
         until_ready(process, refuse, deadline=0.1, cancel=never)
+
+
+def test_a_stranger_on_the_port_is_not_taken_for_our_own_refusal(run: Start, never: object) -> None:
+    process = run("import time; time.sleep(0.5); print('eaddrinuse')")
+    with pytest.raises(PortTaken):
+        until_ready(process, let_nobody_in, deadline=30, cancel=never)
+
+
+def let_nobody_in() -> None:
+    raise Refused("28P01", "password authentication failed")
 
 
 def refuse() -> None:
