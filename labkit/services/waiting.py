@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from labkit.services import identity
 from labkit.services.errors import Cancelled, NotReady, PortTaken, ServiceError
-from labkit.services.handshake import Refused
+from labkit.services.handshake import WRONG_PASSWORD, Refused
 from labkit.services.process import Process
 
 Answer = TypeVar("Answer")
@@ -46,7 +46,8 @@ def until_ready(
             # It may be a stranger who took the port before our process could, and refuses us. Then
             # ours is about to end, and says why.
             final = isinstance(error, Refused) and error.final
-            if final and alive and time.monotonic() > doubtful_until:
+            stranger = isinstance(error, Refused) and error.code in WRONG_PASSWORD
+            if final and not (stranger and time.monotonic() < doubtful_until):
                 raise
             reason = error
         if not alive:
