@@ -17,11 +17,10 @@ COMMANDS = {
     "test": "lint, types, tests and notebooks, on services of their own",
     "docs": "run the examples of the API and write its documents, on services of their own",
     "demo": "the four examples of the API, against the running lab",
-    "bench": "measure, beside other libraries",
-    "soak": "run for long, and count what was lost",
+    "bench": "measure what is claimed to be fast",
     "run": "run a program in the lab's environment: run -- CMD ...",
 }
-PROGRAMS = {"docs": "docs", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
+PROGRAMS = {"docs": "docs", "demo": "labkit.demo", "bench": "bench"}
 """Targets that are modules, run against the lab; `docs` needs none."""
 
 
