@@ -1,6 +1,7 @@
 """What every exercise can do: ``check()``, ``hint()`` and ``solution()``."""
 
 import inspect
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
@@ -43,7 +44,7 @@ def right(text: str) -> Verdict:
     return Verdict("right", text)
 
 
-class Exercise:
+class Exercise(ABC):
     """One question. It looks at what the student's code did to the lab, never at the code.
 
     A subclass has the question as its docstring, ``tip``, ``look()``, and an ``answer()`` whose
@@ -60,13 +61,13 @@ class Exercise:
     def __repr__(self) -> str:
         return inspect.cleandoc(self.__doc__ or "")
 
+    @abstractmethod
     async def look(self) -> Verdict:
         """What the lab looks like now."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def answer(self) -> None:
         """A solution."""
-        raise NotImplementedError
 
     async def check(self) -> Verdict:
         try:
