@@ -83,3 +83,27 @@ class WorkerFailed(ApiError):
     """A worker of the lab did not start."""
 
     code = "worker_failed"
+
+
+class NoManagement(ApiError):
+    """Nobody said where RabbitMQ's management API is: set MANAGEMENT_URL, as in `make doctor`."""
+
+    code = "no_management"
+
+
+class NoSuchQueue(ApiError):
+    """There is no queue of this name: `python -m labkit queues` shows those that there are."""
+
+    code = "no_such_queue"
+
+
+class NoSuchVhost(ApiError):
+    """The broker has no virtual host of this name: a notebook's is `lab-` and its number."""
+
+    code = "no_such_vhost"
+
+
+class BadSelection(ApiError):
+    """This selects nothing that there could be."""
+
+    code = "bad_selection"

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit, urlunsplit
 
 import pandas as pd
 
-from labkit import services, tables
+from labkit import queues, services, tables
 from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
 from labkit.errors import LabNotOpen
 from labkit.permissions import granted
+from labkit.place import with_path
 from labkit.rest_client import RestClient
 from labkit.workers import Workers
 from server.topology import REQUESTS
@@ -74,10 +74,10 @@ class Lab:
     async def _open(self) -> Self:
         environment = services.lab_environment()
         self.api_key = environment["API_KEY"]
-        self.amqp_url = _with_path(environment["ADMIN_AMQP_URL"], self.vhost)
-        self._client_url = _with_path(environment["AMQP_URL"], self.vhost)
-        self._server_url = _with_path(environment["SERVER_AMQP_URL"], self.vhost)
-        self.database_url = _with_path(environment["DATABASE_URL"], self.vhost)
+        self.amqp_url = with_path(environment["ADMIN_AMQP_URL"], self.vhost)
+        self._client_url = with_path(environment["AMQP_URL"], self.vhost)
+        self._server_url = with_path(environment["SERVER_AMQP_URL"], self.vhost)
+        self.database_url = with_path(environment["DATABASE_URL"], self.vhost)
         broker = Broker(environment["MANAGEMENT_URL"])
         workers = Workers(self.name, self._worker_environment(), HOME)
         self._at_work = _AtWork(broker, workers)
@@ -163,13 +163,7 @@ class Lab:
 
     async def queues(self) -> pd.DataFrame:
         """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``."""
-        broker = self._require_open().broker
-        found = await broker.queues(self.vhost)
-        rows = [
-            (q["name"], q["type"], q["messages_ready"], q["messages_unacknowledged"]) for q in found
-        ]
-        table = pd.DataFrame(rows, columns=["queue", "type", "ready", "unacked"])
-        return table.set_index("queue").sort_index()
+        return await queues.queues(self._require_open().broker, self.vhost)
 
     async def settle(self, within: float = 10.0) -> None:
         """Returns when every request is done with: none waits, none is in a worker's hands.
@@ -221,7 +215,3 @@ class _AtWork:
 
     broker: Broker
     workers: Workers
-
-
-def _with_path(url: str, path: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{quote(path, safe='')}"))

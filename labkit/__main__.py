@@ -1,0 +1,64 @@
+"""``python -m labkit COMMAND``: the lab's tools, for a terminal.
+
+    python3 -m labkit.services run -- python -m labkit queues --watch
+
+They work on the running lab's own virtual host, or with ``--vhost lab-06`` on a notebook's.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+
+from labkit.commands import Command, queues
+from labkit.place import Place
+from labkit.services import ServiceError, lab_environment
+from server.errors import ApiError
+
+COMMANDS: dict[str, Command] = {
+    "queues": queues,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit code: 0, or 1 after an error was told."""
+    where = _where()
+    place, rest = where.parse_known_args(arguments)
+    options = _parser(where).parse_args(rest)
+    try:
+        asyncio.run(options.run(Place.of(lab_environment(), place.vhost), options))
+    except (ApiError, ServiceError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _where() -> argparse.ArgumentParser:
+    """What may be written anywhere in the line."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--vhost", help="such as lab-06; without it the running lab's own")
+    return parser
+
+
+def _parser(where: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m labkit",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[where],
+    )
+    names = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        text = (command.__doc__ or "").partition("\n")[0]
+        its = names.add_parser(name, help=text, description=text)
+        its.set_defaults(run=command.run)
+        command.arguments(its)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
