@@ -26,7 +26,12 @@ PROPERTIES: dict[str, Schema] = {
 }
 REPLY_TO = _TEXT | {"description": "AMQP property: the queue in which the reply is waited for."}
 OUR_HEADERS: dict[str, dict[str, Schema]] = {
-    "request": {contract.DEADLINE: {"type": "integer", "description": _SAYS["DEADLINE"]}},
+    "request": {
+        contract.DEADLINE: {"type": "integer", "description": _SAYS["DEADLINE"]},
+        contract.ON_BEHALF_OF: _TEXT | {"description": _SAYS["ON_BEHALF_OF"]},
+        contract.REPLAYS: {"type": "integer", "description": _SAYS["REPLAYS"]},
+        contract.EDITED_FROM: _TEXT | {"description": _SAYS["EDITED_FROM"]},
+    },
     "reply": {contract.REPLAYED: {"type": "boolean", "description": _SAYS["REPLAYED"]}},
     "setAside": {
         contract.ATTEMPT: {"type": "integer", "minimum": 2, "description": _SAYS["ATTEMPT"]},
@@ -37,6 +42,7 @@ OUR_HEADERS: dict[str, dict[str, Schema]] = {
         },
     },
     "deadLetter": {
+        contract.CALLER: _TEXT | {"description": _SAYS["CALLER"]},
         "x-reason": _TEXT | {"description": "Why: the code of an error, or the broker's reason."},
         "x-error": _TEXT | {"description": "The error, for people."},
         "x-origin": _TEXT | {"description": "The queue that it was taken from."},
@@ -53,7 +59,7 @@ def traits() -> dict[str, Any]:
         "request": _trait(request, ["reply_to"]),
         "reply": _trait(PROPERTIES | replayed, ["content_type"]),
         "setAside": _trait(request | failed, []),
-        "deadLetter": _trait(request | failed | parked, list(parked)),
+        "deadLetter": _trait(request | failed | parked, sorted(parked.keys() - {contract.CALLER})),
     }
 
 

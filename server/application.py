@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server import auth
+from server import auth, callers
 from server.contract import Reply, Request, validate
 from server.database import Database
 from server.errors import (
@@ -37,11 +37,13 @@ class Application:
         self._observe = observe
         self._limit = limit or RateLimit()
 
-    async def execute(self, request: Request, *, again: bool = False) -> Reply:
+    async def execute(
+        self, request: Request, *, again: bool = False, on_behalf_of: str | None = None
+    ) -> Reply:
         """The reply to the request; a refusal is a reply too.
 
         ``again`` says that it may have been worked on before: it was let in then, so no limit of
-        rate keeps it out now.
+        rate keeps it out now. ``on_behalf_of`` names another user, for whom a librarian sends it.
 
         Raises ``Unavailable``, or ``InProgress`` while a first request with its key is running:
         the transport knows whether to wait or to tell. Any other exception is a bug.
@@ -52,16 +54,16 @@ class Application:
             except RateLimited as refusal:
                 return Reply.refusal(refusal)
         try:
-            return await self._execute(request)
+            return await self._execute(request, on_behalf_of)
         except (Unavailable, InProgress):
             raise
         except ApiError as refusal:
             return Reply.refusal(refusal)
 
-    async def _execute(self, request: Request) -> Reply:
+    async def _execute(self, request: Request, on_behalf_of: str | None) -> Reply:
         action = _action(request)
         async with self.database.reading() as connection:
-            principal = await self._authenticate(connection, action, request)
+            principal = await self._authenticate(connection, action, request, on_behalf_of)
             payload = validate(action.payload, auth.without_token(request.data))
             if action.writes is None or principal is None:
                 return Reply(data=_json(await action.handler(connection, payload)))
@@ -70,12 +72,18 @@ class Application:
         return await self._write(request, action, payload, claim)
 
     async def _authenticate(
-        self, connection: AsyncConnection, action: Action, request: Request
+        self,
+        connection: AsyncConnection,
+        action: Action,
+        request: Request,
+        on_behalf_of: str | None,
     ) -> Principal | None:
         """None for an action that is for everybody."""
         if action.public:
             return None
         principal = await auth.authenticate(connection, request)
+        if on_behalf_of is not None:
+            principal = await callers.act_for(connection, principal, on_behalf_of)
         await self._observe(Step.AUTHENTICATED, request.id)
         return principal
 

@@ -34,7 +34,7 @@ from server.errors import (
     TooLarge,
     Unavailable,
 )
-from server.parking import PAUSE, Parking
+from server.parking import PAUSE, Parking, caller_of
 from server.redaction import redact
 from server.settings import Settings
 from server.steps import Observer, Step, nobody
@@ -122,7 +122,9 @@ class Consumer:
         record.know(request)
         await self._observe(Step.PARSED, request.id)
         try:
-            return await self._application.execute(request, again=delivery.is_repeated)
+            return await self._application.execute(
+                request, again=delivery.is_repeated, on_behalf_of=delivery.on_behalf_of
+            )
         except InProgress as refusal:
             if delivery.is_repeated:  # it may be the only copy that there is: keep it
                 raise
@@ -155,7 +157,7 @@ class Consumer:
     async def _park(self, delivery: Delivery, error: ApiError) -> Reply:
         """Put the request into the dead letter queue, without its secrets. Returns the refusal."""
         body = redact(delivery.message.body)
-        await self._parking.park(delivery, error.code, str(error), body)
+        await self._parking.park(delivery, error.code, str(error), body, caller_of(delivery))
         return Reply.refusal(error)
 
 

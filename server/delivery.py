@@ -7,15 +7,25 @@ from typing import Any
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
-from server.contract import ATTEMPT, DEADLINE, FAILURES, JSON, Request, parse
+from server.contract import (
+    ATTEMPT,
+    CALLER,
+    DEADLINE,
+    FAILURES,
+    JSON,
+    ON_BEHALF_OF,
+    REPLAYS,
+    Request,
+    parse,
+)
 from server.errors import Expired, Malformed, TooLarge
 from server.topology import RESERVED_PREFIX
 
 UNKNOWN = "application/octet-stream"
 """What some libraries say when they were told nothing."""
 
-_NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count")
-"""What the broker added, or would act on once more."""
+_NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", CALLER)
+"""What the broker added, or would act on once more; and what only the server may say."""
 _NOT_CARRIED_OVER_PREFIXES = ("x-first-death-", "x-last-death-")
 
 
@@ -48,6 +58,18 @@ class Delivery:
     def attempt(self) -> int:
         given = self.message.headers.get(ATTEMPT)
         return given if isinstance(given, int) and given > 0 else 1
+
+    @property
+    def is_replay(self) -> bool:
+        """An operator sent it again out of the dead letter queue: it may be the only copy."""
+        replays = self.message.headers.get(REPLAYS)
+        return isinstance(replays, int) and replays > 0
+
+    @property
+    def on_behalf_of(self) -> str | None:
+        """Whose request the sender says that it is; for the server to judge."""
+        given = self.message.headers.get(ON_BEHALF_OF)
+        return given if isinstance(given, str) else None
 
     @property
     def failures(self) -> list[Any]:
@@ -84,7 +106,7 @@ class Delivery:
 
         What is refused now says nothing of what was done then.
         """
-        return bool(self.message.redelivered) or self.attempt > 1
+        return bool(self.message.redelivered) or self.attempt > 1 or self.is_replay
 
     def require_time_left(self) -> None:
         """Raises ``Expired``. The sender's clock set the deadline, and ours judges it."""
@@ -125,7 +147,7 @@ def _require_json(content_type: str | None, encoding: str | None) -> None:
 def persistent(
     delivery: Delivery, body: bytes, message_id: str, headers: dict[str, Any]
 ) -> Message:
-    """The same request as a message of ours, to be set aside.
+    """The same request as a message of ours, to be set aside. A header of None is left out.
 
     Its ``expiration`` stays behind: in a queue that dead-letters what expires, it would cut the
     wait short.
@@ -138,5 +160,5 @@ def persistent(
         reply_to=delivery.message.reply_to,
         message_id=message_id,
         delivery_mode=DeliveryMode.PERSISTENT,
-        headers=delivery.headers | headers,
+        headers={n: v for n, v in (delivery.headers | headers).items() if v is not None},
     )

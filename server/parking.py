@@ -21,8 +21,8 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import DeliveryError
 
-from server import topology
-from server.contract import ATTEMPT, FAILURES
+from server import callers, topology
+from server.contract import ATTEMPT, CALLER, FAILURES, ON_BEHALF_OF
 from server.delivery import Delivery, persistent
 from server.errors import ApiError
 from server.redaction import cut, redact
@@ -63,9 +63,13 @@ class Parking:
         }
         await self._put(topology.retry(delay).name, delivery, delivery.message.body, headers)
 
-    async def park(self, delivery: Delivery, code: str, why: str, body: bytes) -> None:
-        """Into the dead letter queue. ``body`` has to be redacted."""
+    async def park(
+        self, delivery: Delivery, code: str, why: str, body: bytes, caller: str | None
+    ) -> None:
+        """Into the dead letter queue. ``body`` has to be redacted; ``caller`` says who sent it."""
         headers = {
+            CALLER: caller,
+            ON_BEHALF_OF: None,  # it is part of the caller now
             "x-reason": code,
             "x-error": why,
             "x-origin": topology.REQUESTS,
@@ -82,10 +86,14 @@ class Parking:
         """
         code = dead_lettered_because(message)
         why = WHY.get(code, f"The broker says: {code}.")
-        body = cut(message.body) if self._kills(message) else redact(message.body)
+        delivery = Delivery(message)
+        if self._kills(message):
+            body, caller = cut(message.body), None
+        else:
+            body, caller = redact(message.body), caller_of(delivery)
         while True:
             try:
-                await self.park(Delivery(message), code, why, body)
+                await self.park(delivery, code, why, body, caller)
                 break
             except DeliveryError as error:  # there is no api.dlq, or no room in it
                 log.error("cannot be parked", id=message.correlation_id, why=str(error))
@@ -105,6 +113,10 @@ class Parking:
         name = f"{original} {delivery.attempt} {queue}"
         copy = persistent(delivery, body, uuid.uuid5(uuid.NAMESPACE_OID, name).hex, headers)
         await self._channel.default_exchange.publish(copy, queue, mandatory=True)
+
+
+def caller_of(delivery: Delivery) -> str | None:
+    return callers.describe(delivery.message.body, delivery.on_behalf_of)
 
 
 def dead_lettered_because(message: AbstractIncomingMessage) -> str:

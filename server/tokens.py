@@ -4,6 +4,9 @@ Verifying names the one algorithm, issuer and audience that are accepted. What t
 says of its algorithm is never believed (RFC 8725).
 """
 
+import base64
+import hashlib
+import hmac
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -39,7 +42,7 @@ async def issue(connection: AsyncConnection, user: Principal) -> Token:
     return Token(token=token, expires_at=now + LIFETIME, role=user.role)
 
 
-async def read(connection: AsyncConnection, token: str) -> Principal:
+async def read(connection: AsyncConnection, token: str, *, expired_too: bool = False) -> Principal:
     """Who the token was given to, as that user is now. Raises ``Unauthorized``."""
     try:
         kid = jwt.get_unverified_header(token).get("kid")
@@ -50,7 +53,10 @@ async def read(connection: AsyncConnection, token: str) -> Principal:
             algorithms=[ALGORITHM],
             issuer=ISSUER,
             audience=AUDIENCE,
-            options={"require": ["exp", "iat", "iss", "aud", "sub"]},
+            options={
+                "require": ["exp", "iat", "iss", "aud", "sub"],
+                "verify_exp": not expired_too,
+            },
         )
         user_id = _id(claims["sub"])
     except jwt.ExpiredSignatureError:
@@ -58,6 +64,28 @@ async def read(connection: AsyncConnection, token: str) -> Principal:
     except (jwt.InvalidTokenError, ValueError):
         raise Unauthorized("The token is not one of this server's: log in.") from None
     return await _user(connection, user_id)
+
+
+async def read_unsigned(connection: AsyncConnection, unsigned: str, digest: str) -> Principal:
+    """Who the token was given to of which nothing is left but its first two parts, and the SHA-256
+    of its signature. Only this server can make the signature anew, and see that it is the one.
+
+    It may have expired. Raises ``Unauthorized``.
+    """
+    try:
+        key = await _key(connection, jwt.get_unverified_header(f"{unsigned}.").get("kid"))
+    except jwt.InvalidTokenError:
+        raise Unauthorized("The token of this request's sender is none of this server's.") from None
+    signature = hmac.digest(key.encode(), unsigned.encode(), "sha256")
+    if not hmac.compare_digest(hashlib.sha256(signature).hexdigest(), digest):
+        raise Unauthorized("The token of this request's sender was not made by this server.")
+    signed = f"{unsigned}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
+    return await read(connection, signed, expired_too=True)
+
+
+def decoded(part: str) -> bytes:
+    """One of the three parts of a token. Raises ``ValueError`` if it is none."""
+    return base64.b64decode(part + "=" * (-len(part) % 4), altchars=b"-_", validate=True)
 
 
 def _id(subject: str) -> int:

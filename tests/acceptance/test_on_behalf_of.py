@@ -1,0 +1,236 @@
+"""A dead letter says who sent it, and a librarian can have it worked on as that user's again."""
+
+import json
+from dataclasses import dataclass
+
+import jwt
+import pytest
+from sqlalchemy import delete, text
+
+from server import accounts, callers, tokens
+from server.application import Application
+from server.auth import hashed
+from server.contract import Reply, Request
+from server.database import Database
+from server.models import SigningKey
+from server.principal import Principal, Role
+from server.settings import Settings
+from tests.support import BOOK, eventually, wire, worker_here
+
+
+@dataclass
+class People:
+    """The configured librarian, a second one, and a reader; and a token of the second one."""
+
+    librarian: str
+    other: str
+    reader: str
+    token: str
+
+
+@pytest.fixture
+async def people(database: Database, settings: Settings) -> People:
+    async with database.transaction() as connection:
+        other = await accounts.add_user(connection, "Ida", Role.LIBRARIAN, None)
+        await accounts.add_user(connection, "Rea", Role.READER, None)
+        keys = [await accounts.make_key(connection, name, "") for name in ("Ida", "Rea")]
+        token = await tokens.issue(connection, Principal(other, "Ida", Role.LIBRARIAN))
+    return People(settings.api_key, *keys, token.token)
+
+
+def asked(auth: str | None, **data: str) -> Request:
+    return Request.model_validate(
+        {
+            "id": "1",
+            "version": "v1",
+            "action": "create_book",
+            "data": {**BOOK, **data},
+            "auth": auth,
+            "idempotency_key": "k",
+        }
+    )
+
+
+def caller(auth: str | None, on_behalf_of: str | None = None, **data: str) -> str:
+    body = json.dumps({"auth": auth, "data": data}).encode()
+    described = callers.describe(body, on_behalf_of)
+    assert described is not None
+    return described
+
+
+async def send(application: Application, auth: str, on_behalf_of: str | None) -> Reply:
+    return await application.execute(asked(auth), on_behalf_of=on_behalf_of)
+
+
+async def test_it_is_the_first_senders_request_and_not_the_operators(
+    application: Application, people: People
+) -> None:
+    first = await application.execute(asked(people.other))
+    again = await send(application, people.librarian, caller(people.other))
+    own = await application.execute(asked(people.librarian))
+    assert (again.data, again.replayed) == (first.data, True)
+    assert (own.data["id"], own.replayed) == (first.data["id"] + 1, False)
+
+
+async def test_a_token_names_its_user_even_when_it_has_expired(
+    application: Application, people: People, monkeypatch: pytest.MonkeyPatch, database: Database
+) -> None:
+    first = await application.execute(asked(people.other))
+    monkeypatch.setattr(tokens, "LIFETIME", -tokens.LIFETIME)
+    async with database.reading() as connection:
+        old = await tokens.issue(connection, Principal(2, "Ida", Role.LIBRARIAN))
+    for token in (people.token, old.token):
+        described = caller(None, auth_token=token)
+        assert token.rpartition(".")[2] not in described
+        again = await send(application, people.librarian, described)
+        assert (again.data, again.replayed) == (first.data, True)
+
+
+async def test_only_a_librarian_may_send_for_another(
+    application: Application, people: People
+) -> None:
+    refused = await send(application, people.reader, caller(people.other))
+    assert refused.outcome == "forbidden"
+    assert "on behalf" in refused.error["message"]  # type: ignore[index]
+
+
+async def test_a_reader_gains_no_rights_by_being_sent_for(
+    application: Application, people: People
+) -> None:
+    refused = await send(application, people.librarian, caller(people.reader))
+    assert refused.outcome == "forbidden"
+
+
+async def test_whoever_claims_another_is_told_apart_when_his_request_is_sent_again(
+    application: Application, people: People
+) -> None:
+    """Anybody may write the header, and what he sent may be set aside before anyone asks."""
+    claimed = caller(people.reader, on_behalf_of=caller(people.other))
+    assert (await send(application, people.librarian, claimed)).outcome == "forbidden"
+    own_claim = caller(people.reader, on_behalf_of=claimed)
+    assert (await send(application, people.librarian, own_claim)).outcome == "forbidden"
+
+
+async def test_a_request_can_be_sent_again_any_number_of_times(
+    application: Application, people: People
+) -> None:
+    described = caller(people.other)
+    first = await send(application, people.librarian, described)
+    for _ in range(3):
+        described = caller(people.librarian, on_behalf_of=described)
+        again = await send(application, people.librarian, described)
+        assert (again.data, again.replayed) == (first.data, True)
+    assert described.count(callers.VIA) == 1
+
+
+FORGED = jwt.encode(
+    {"sub": "1", "iss": tokens.ISSUER, "aud": tokens.AUDIENCE, "iat": 1, "exp": 2},
+    "another key, as long as is needed",
+    headers={"kid": "1"},
+)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        f"key:{hashed('unknown')}",
+        caller(None, auth_token=FORGED),
+        caller(None, auth_token=FORGED).replace("jwt:", "jwt:e30."),
+        "jwt:e30.e30:" + "0" * 64,
+        "supersecretapikey",
+        "",
+        "key: via key:",
+    ],
+)
+async def test_a_made_up_caller_is_refused(
+    application: Application, people: People, described: str
+) -> None:
+    assert (await send(application, people.librarian, described)).outcome == "unauthorized"
+
+
+async def test_a_revoked_key_is_refused_by_its_owners_name(
+    application: Application, people: People, database: Database
+) -> None:
+    async with database.transaction() as connection:
+        await accounts.revoke_key(connection, 2)
+    refused = await send(application, people.librarian, caller(people.other))
+    assert refused.outcome == "unauthorized"
+    assert "Ida" in refused.error["message"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("gone", ["user", "signing key"])
+async def test_what_is_gone_is_refused(
+    application: Application, people: People, database: Database, gone: str
+) -> None:
+    async with database.transaction() as connection:
+        if gone == "user":
+            await connection.execute(text("DELETE FROM api_keys"))
+            await connection.execute(text("DELETE FROM users WHERE name = 'Ida'"))
+            await connection.execute(
+                text(
+                    "INSERT INTO api_keys (user_id, label, key_hash) VALUES (1, '', :digest)"
+                ).bindparams(digest=hashed(people.librarian))
+            )
+        else:
+            await connection.execute(delete(SigningKey))
+    for described in (caller(people.other), caller(None, auth_token=people.token)):
+        if gone == "user" or described.startswith("jwt:"):
+            refused = await send(application, people.librarian, described)
+            assert refused.outcome == "unauthorized"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"auth=key",
+        b"[]",
+        b'{"auth": 5}',
+        b'{"data": []}',
+        b'{"data": {"auth_token": "a key in the wrong place"}}',
+        b'{"data": {"auth_token": "a.key.inthewrongplace"}}',
+        b'{"data": {"auth_token": "e30.e30.\xc3\xa9"}}',
+    ],
+)
+def test_of_what_is_no_proof_nothing_is_told(body: bytes) -> None:
+    assert callers.describe(body, "key:0") is None
+
+
+async def test_a_dead_letter_names_its_sender_whatever_he_says_of_himself(
+    settings: Settings, application: Application
+) -> None:
+    async with worker_here(settings, application), wire(settings) as client:
+        body = client.body("create_book", BOOK, auth="Ida", version=5)
+        await client.send(body, headers={"x-caller": caller(settings.api_key)})
+        parked = await client.dead_letter()
+        assert parked.headers["x-caller"] == caller("Ida")
+        claim = caller(settings.api_key)
+        await client.send(body, headers={"x-on-behalf-of": claim})
+        parked = await client.dead_letter()
+    assert parked.headers["x-caller"] == claim + " via " + caller("Ida")
+    assert "x-on-behalf-of" not in parked.headers
+
+
+async def test_a_replay_has_no_deadline(settings: Settings, application: Application) -> None:
+    async with worker_here(settings, application), wire(settings) as client:
+        expired = {"x-deadline": 1}
+        body = client.body("create_book", BOOK)
+        assert (await client.ask(body, headers=expired))["error"]["code"] == "expired"
+        assert (await client.ask(body, headers=expired | {"x-replays": 1}))["status"] == "ok"
+
+
+async def test_a_replay_of_what_is_still_worked_on_waits_for_its_end(
+    settings: Settings, application: Application, database: Database
+) -> None:
+    async with worker_here(settings, application), wire(settings) as client:
+        body = client.body("create_book", BOOK, id="7")
+        async with database.transaction() as first:
+            await first.execute(
+                text(
+                    "INSERT INTO idempotency_keys (user_id, resource_type, key, fingerprint)"
+                    " VALUES (1, 'request', '7', '')"
+                )
+            )
+            await client.send(body, headers={"x-replays": 1})
+            await eventually(lambda: client.depth("api.retry.50ms"))
+            await first.rollback()
+        assert json.loads((await client.reply()).body)["status"] == "ok"
