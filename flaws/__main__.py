@@ -4,28 +4,25 @@ import argparse
 import asyncio
 import os
 
-from flaws.check_then_store import CheckThenStore
 from flaws.dies_at import dies_at
+from flaws.servers import SERVERS
 from server import logs, process
-from server.amqp import Worker
-from server.application import Application
 from server.database import Database
 from server.settings import Settings
 from server.steps import Step, nobody
 
-APPLICATIONS = {"none": Application, "check-then-store": CheckThenStore}
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flaws", description=__doc__)
-    parser.add_argument("--flaw", choices=APPLICATIONS, default="none")
+    parser.add_argument("--flaw", choices=SERVERS, default="none")
     parser.add_argument("--dies-at", choices=list(Step), type=Step)
     options = parser.parse_args()
     observe = dies_at(options.dies_at) if options.dies_at else nobody
 
     async def flawed(database: Database, settings: Settings, stop: asyncio.Event) -> None:
-        application = APPLICATIONS[options.flaw](database, observe)
-        await Worker(settings, application, observe).run(stop)
+        server = SERVERS[options.flaw]
+        application = server.application(database, observe)
+        await server.worker(settings, application, observe).run(stop)
 
     logs.configure()
     asyncio.run(process.serve(flawed, Settings.from_env(os.environ)))

@@ -38,6 +38,8 @@ class Worker:
     What was delivered before and not acknowledged comes again.
     """
 
+    answers_with: type[Consumer] = Consumer
+
     def __init__(
         self, settings: Settings, application: Application, observe: Observer = nobody
     ) -> None:
@@ -88,13 +90,21 @@ class Worker:
             client_properties={"connection_name": "library-server"},
         )
 
-    async def _serve_requests(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
+    def queues(self, settings: Settings) -> list[topology.Queue]:
+        """What has to be there before it consumes."""
+        return topology.topology(settings)
+
+    async def _declare(self, connection: AbstractConnection) -> None:
         async with connection.channel() as channel:
-            await topology.declare(channel, self._settings)
+            for queue in self.queues(self._settings):
+                await queue.declare(channel)
+
+    async def _serve_requests(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
+        await self._declare(connection)
         replies = await connection.channel(publisher_confirms=False)
         safe = await connection.channel(on_return_raises=True)
         direct = DirectReplies(self._settings.amqp_url)
-        consumer = Consumer(
+        consumer = self.answers_with(
             self._application,
             self._settings,
             replies,
@@ -114,8 +124,7 @@ class Worker:
             log.info("drained")
 
     async def _park_dead_letters(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
-        async with connection.channel() as channel:
-            await topology.declare(channel, self._settings)
+        await self._declare(connection)
         safe = await connection.channel(on_return_raises=True)
         parking = Parking(safe, self._settings.delivery_limit)
         intake = Intake(topology.RAW_DEAD_LETTERS, parking, safe, ONE_AT_A_TIME)

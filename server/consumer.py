@@ -87,6 +87,9 @@ class Consumer:
             await message.reject(requeue=True)
             return
         log.info("request", **record.finished())
+        await self._acknowledge(message, record)
+
+    async def _acknowledge(self, message: AbstractIncomingMessage, record: "Record") -> None:
         await message.ack()
         await self._observe(Step.ACKED, record.id)
 

@@ -1,0 +1,17 @@
+"""The key is all that is compared: whoever uses it again is told "ok", whatever he asked for.
+
+The reply is that of the first request, so a client believes to have made what was never made.
+"""
+
+from dataclasses import replace
+
+from server.application import Application
+from server.contract import Reply
+from server.idempotency import Announce, Claim, Effect
+
+
+class PayloadIgnored(Application):
+    """The right application, but every request leaves the same fingerprint under its key."""
+
+    async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
+        return await super().once(replace(claim, fingerprint=""), effect, announce)
