@@ -13,12 +13,14 @@ if TYPE_CHECKING:
     from labkit.client import AsyncAPIClient as AsyncAPIClient
     from labkit.errors import ReplyTimeout as ReplyTimeout
     from labkit.lab import Lab as Lab
+    from labkit.ledger import Ledger as Ledger
     from labkit.rest_client import RestClient as RestClient
 
 _HOME_OF = {
     "AsyncAPIClient": "labkit.client",
     "BlockingAPIClient": "labkit.blocking",
     "Lab": "labkit.lab",
+    "Ledger": "labkit.ledger",
     "Reply": "labkit.caller",
     "ReplyTimeout": "labkit.errors",
     "RestClient": "labkit.rest_client",

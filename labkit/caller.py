@@ -1,7 +1,7 @@
 """What the clients of every transport have in common: opened, asked, closed."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +21,8 @@ class Reply:
     error: dict[str, Any] | None
     replayed: bool = False
     """True if this outcome was reached earlier, by a request with the same key or id."""
+    body: bytes = field(default=b"", repr=False, compare=False)
+    """As it came."""
 
 
 class Caller(ABC):

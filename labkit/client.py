@@ -7,6 +7,7 @@ message in a queue of the client's own. Notebook 02 writes the same by hand.
 import asyncio
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -44,6 +45,10 @@ class Pending:
             self.reply.set_exception(error)
 
 
+def _nobody(what: str, request_id: str) -> None:
+    """Observes nothing."""
+
+
 class AsyncAPIClient(Caller):
     """Calls the Library API over RabbitMQ; any number of calls may be in flight at a time.
 
@@ -66,6 +71,10 @@ class AsyncAPIClient(Caller):
         self._link: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self.observe: Callable[[str, str], None] = _nobody
+        """Told ``sent`` or ``accepted`` and the request's id: each time that it is published, and
+        when the broker has confirmed it.
+        """
 
     async def connect(self) -> Self:
         """Raises ``BrokerAway``. Connecting twice is harmless."""
@@ -145,8 +154,10 @@ class AsyncAPIClient(Caller):
 
     async def _publish(self, link: Link, pending: Pending) -> None:
         pending.sent += 1
+        self.observe("sent", pending.id)
         try:
             await link.publish(pending.body, pending.id, {DEADLINE: pending.deadline})
+            self.observe("accepted", pending.id)
         except Returned:
             self._refuse(pending, Unroutable())
         except Refused:
@@ -165,7 +176,7 @@ class AsyncAPIClient(Caller):
         if pending is None or pending.reply.done():
             return
         try:
-            reply = Reply(**from_json(body), replayed=replayed)
+            reply = Reply(**from_json(body), replayed=replayed, body=body)
         except (ValueError, TypeError) as error:
             pending.fail(ReplyTimeout(f"The reply cannot be read ({error}): outcome unknown."))
             return

@@ -107,3 +107,9 @@ class BadSelection(ApiError):
     """This selects nothing that there could be."""
 
     code = "bad_selection"
+
+
+class NoLedger(ApiError):
+    """There is no saved run of this name: `ledger.save(path)` writes one."""
+
+    code = "no_ledger"

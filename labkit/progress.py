@@ -1,9 +1,11 @@
 """How far something long has come: one line of a notebook, written anew at each step."""
 
+import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from IPython.core.getipython import get_ipython
 from IPython.display import display
 
 
@@ -43,3 +45,31 @@ class _Text(str):
 
     def __repr__(self) -> str:
         return str(self)
+
+
+class Line:
+    """One line of text for as long as something lasts: in a notebook written anew each time, in a
+    terminal over the one before, and in a file of output not at all.
+    """
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, text: str) -> None:
+        if get_ipython() is None:
+            self._write(f"\r\x1b[K{text}")
+        elif self._handle is None:
+            self._handle = display(_Text(text), display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(_Text(text))
+
+    def clear(self) -> None:
+        if self._handle is not None:
+            self._handle.update(_Text(""))
+        elif get_ipython() is None:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        if sys.stderr.isatty():
+            sys.stderr.write(text)
+            sys.stderr.flush()

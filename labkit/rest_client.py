@@ -177,9 +177,9 @@ def _reply(response: aiohttp.ClientResponse, body: bytes) -> Reply:
                 "message": document["detail"],
                 "details": document.get("errors"),
             }
-            return Reply(request_id, "error", None, error, replayed)
+            return Reply(request_id, "error", None, error, replayed, body)
         if response.content_type == JSON and response.ok:
-            return Reply(request_id, "ok", document, None, replayed)
+            return Reply(request_id, "ok", document, None, replayed, body)
     except (ValueError, TypeError, KeyError):
         pass
     raise ReplyTimeout(

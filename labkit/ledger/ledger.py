@@ -1,0 +1,114 @@
+"""The ledger of a run: who asked what, what was answered, and whether that is true."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pandas as pd
+
+from labkit.caller import Caller, Reply
+from labkit.errors import NoLedger
+from labkit.ledger import history, saved
+from labkit.ledger.collect import collect
+from labkit.ledger.draining import drained
+from labkit.ledger.operations import WAITING, Operation, without_secrets
+from labkit.ledger.verdict import Verdict, as_table, judge
+from labkit.ledger.watched import Watched, user_of, with_reply
+
+if TYPE_CHECKING:
+    from labkit.lab import Lab
+
+
+class Ledger:
+    """``client = Ledger(lab).watch(await lab.client())``; from then on every call is written down.
+
+    It knows of no other client's requests, and is confused by none. It begins with the first call:
+    PostgreSQL then starts to note every change of a book or an author in this lab.
+    """
+
+    def __init__(self, lab: "Lab") -> None:
+        self._lab = lab
+        self._operations: dict[int, Operation] = {}
+        self._since: int | None = None
+        self._beginning = asyncio.Lock()
+        self._verdict: Verdict | None = None
+
+    def watch(self, client: Caller) -> Watched:
+        """The client, whose operations are written down from now on. It is lent, not owned."""
+        return Watched(client, self._operations, self.begin)
+
+    async def begin(self) -> None:
+        """Have the changes of the database noted. The first call does it, too."""
+        async with self._beginning:
+            if self._since is not None:
+                return
+            try:
+                self._since = await self._note_changes()
+            except asyncpg.UndefinedTableError:  # no worker was ever started in this lab
+                await self._lab.admin("users", "list")  # makes the tables, as a worker would
+                self._since = await self._note_changes()
+
+    async def _note_changes(self) -> int:
+        connection = await asyncpg.connect(self._lab.database_url)
+        try:
+            return await history.begin(connection)
+        finally:
+            await connection.close()
+
+    def record(self, body: bytes | Mapping[str, Any], reply: bytes | None = None) -> None:
+        """Write down a request that was sent without a watched client, by aio-pika for one.
+
+        ``body`` is the request's JSON, ``reply`` that of the reply; None if none came: the outcome
+        is unknown. Call ``await ledger.begin()`` before the request is sent.
+        """
+        request = json.loads(body) if isinstance(body, bytes) else dict(body)
+        operation = Operation(
+            str(request["id"]),
+            request["action"],
+            request["version"],
+            without_secrets(request.get("data") or {}),
+            request.get("idempotency_key"),
+            user=user_of(request.get("auth")),
+            asked=time.time(),
+            code="no reply",
+        )
+        if reply is not None:
+            operation = with_reply(operation, Reply(**json.loads(reply), body=reply))
+        self._operations[len(self._operations)] = operation
+
+    def operations(self) -> pd.DataFrame:
+        """One row for each operation; those of the last verdict also tell where they ended."""
+        known = list(self._operations.values())
+        judged = self._verdict is not None and len(self._verdict.evidence.operations) == len(known)
+        return self._verdict.operations if judged and self._verdict else as_table(known)
+
+    async def verdict(self, within: float = 60.0) -> Verdict:
+        """Waits up to ``within`` seconds until calls and queues are done with, and judges the run.
+
+        Queues that are not empty then are a violation; calls that still wait are unknown.
+        """
+        await self.begin()
+        await drained(self._lab, self._waiting, within)
+        evidence = await collect(self._lab, list(self._operations.values()), self._since or 0)
+        self._verdict = judge(evidence)
+        return self._verdict
+
+    def _waiting(self) -> int:
+        return sum(operation.code == WAITING for operation in self._operations.values())
+
+    def save(self, path: str | Path) -> Path:
+        """What the last verdict was made of, as a file: ``python -m labkit ledger FILE`` judges it
+        again. Raises ``NoLedger`` if there was no verdict yet.
+        """
+        if self._verdict is None:
+            raise NoLedger("There is nothing to save yet: `await ledger.verdict()` first.")
+        return saved.save(self._verdict.evidence, path)
+
+    @staticmethod
+    def load(path: str | Path) -> Verdict:
+        """A saved run, judged again. Raises ``NoLedger`` for what is none."""
+        return judge(saved.load(path))

@@ -1,0 +1,131 @@
+"""What was asked, and what was answered: one record for each call of a watched client."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from server.errors import ApiError, from_wire
+
+Outcome = Literal["ok", "refused", "unknown"]
+"""``refused`` is a definite error: this request surely had no effect. ``unknown`` is all else."""
+
+WAITING, CANCELLED = "waiting", "cancelled"
+"""Codes of what has no answer yet, and of what its caller did not wait for."""
+
+RESOURCES = {
+    ("v1", "book"): "book_v1",
+    ("v2", "book"): "book_v2",
+    ("v2", "author"): "author_v2",
+}
+"""What a write is about, by version and noun: the scope of its idempotency key."""
+
+BY_ID = "request"
+"""The scope of a write without a key: the server claims it by its id."""
+
+SECRETS = ("auth_token", "password", "auth")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What an effect may happen once for: whose it is, the scope, and the key or the id."""
+
+    user: str
+    scope: str
+    key: str
+
+    def __str__(self) -> str:
+        return f"id {self.key}" if self.scope == BY_ID else f"key {self.key} ({self.scope})"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One request of a client, under one id; times in seconds since 1970."""
+
+    id: str
+    action: str
+    version: str
+    data: Mapping[str, Any]
+    """Without secrets."""
+    key: str | None = None
+    user: str = ""
+    """Who asked: equal names are the same user."""
+    transport: str = "amqp"
+    asked: float = 0.0
+    answered: float | None = None
+    outcome: Outcome = "unknown"
+    code: str | None = WAITING
+    """Of the error; None if it was answered ok."""
+    replied: bool = False
+    """Whether a reply of the server came, be it ok or an error."""
+    replayed: bool = False
+    answer: str | None = None
+    """The reply's body but for its correlation id. None without a reply; a read's is not kept."""
+    row_id: int | None = None
+    """Of the row that the reply tells of."""
+    accepted: bool = False
+    """The broker confirmed it, or it was answered: from then on it must not get lost."""
+    sent: int = 0
+    """How often the client published it."""
+
+    @property
+    def resource(self) -> str | None:
+        """What is written; None for a read."""
+        verb, _, noun = self.action.partition("_")
+        return RESOURCES.get((self.version, noun)) if verb in VERBS else None
+
+    @property
+    def claim(self) -> Claim | None:
+        """What its effect may happen once for; None for a read."""
+        if self.resource is None:
+            return None
+        if self.key is None:
+            return Claim(self.user, BY_ID, self.id)
+        return Claim(self.user, self.resource, self.key)
+
+    def __str__(self) -> str:
+        key = f", key {self.key}" if self.key else ""
+        said = self.outcome if self.code is None else f"{self.outcome}: {self.code}"
+        return f"{self.version} {self.action} {self.id}{key} → {said}"
+
+
+VERBS = ("create", "update", "delete")
+
+
+def judged(error: Mapping[str, Any] | None) -> tuple[Outcome, str | None]:
+    """The outcome and the code that a reply with this error stands for."""
+    if error is None:
+        return "ok", None
+    kind = from_wire(dict(error))
+    return ("refused" if kind.is_definite else "unknown"), str(error["code"])
+
+
+def failed(error: BaseException) -> tuple[Outcome, str | None]:
+    """The same for what a call raised in place of a reply."""
+    if isinstance(error, ApiError):
+        return ("refused" if error.is_definite else "unknown"), error.code
+    if isinstance(error, ValueError):  # the client found it before anything was sent
+        return "refused", "not_sent"
+    if isinstance(error, Exception):
+        return "unknown", type(error).__name__
+    return "unknown", CANCELLED
+
+
+def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in SECRETS}
+
+
+def essence(body: bytes) -> str:
+    """Status, data and error of a reply's body, byte for byte; without its correlation id.
+
+    Inside of a JSON string a quote is escaped, so the first ``,"status":`` is the field.
+    """
+    _, mark, rest = body.partition(b',"status":')
+    return (mark + rest if mark else body).decode("utf-8", "replace")
+
+
+def tally(operations: Iterable[Operation]) -> str:
+    """How many ended how, in words."""
+    outcomes = Counter(operation.outcome for operation in operations)
+    names: tuple[Outcome, ...] = ("ok", "refused", "unknown")
+    return ", ".join(f"{outcomes[name]} {name}" for name in names if outcomes[name]) or "none"

@@ -1,0 +1,123 @@
+"""A client whose every operation is written down."""
+
+import hashlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, Self
+
+from labkit.caller import Caller, Reply
+from labkit.client import AsyncAPIClient
+from labkit.ledger.operations import Operation, essence, failed, judged, without_secrets
+
+Begin = Callable[[], Awaitable[None]]
+
+
+class Watched(Caller):
+    """The same calls, with the same results and errors, as those of ``client``, which is lent.
+
+    Each is written into ``operations`` when it is asked, and again when it has ended: also one
+    that is cancelled.
+    """
+
+    def __init__(self, client: Caller, operations: dict[int, Operation], begin: Begin) -> None:
+        super().__init__(client._timeout)
+        self._client = client
+        self._operations = operations
+        self._begin = begin
+        self._user = user_of(getattr(client, "_api_key", None))
+        self._transport = "rest"
+        self._numbers: dict[str, int] = {}
+        """The request's id → the number of its newest operation."""
+        if isinstance(client, AsyncAPIClient):
+            self._transport = "amqp"
+            client.observe = self._observe
+
+    async def connect(self) -> Self:
+        await self._client.connect()
+        return self
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def request(
+        self,
+        action: str,
+        data: dict[str, Any] | None = None,
+        *,
+        version: str = "v1",
+        idempotency_key: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+        request_id: str | None = None,
+    ) -> Reply:
+        await self._begin()
+        request_id = request_id or str(uuid.uuid4())
+        number = len(self._operations)
+        self._operations[number] = Operation(
+            request_id,
+            action,
+            version,
+            without_secrets(data or {}),
+            idempotency_key,
+            user=self._user,
+            transport=self._transport,
+            asked=time.time(),
+        )
+        self._numbers[request_id] = number
+        try:
+            reply = await self._client.request(
+                action,
+                data,
+                version=version,
+                idempotency_key=idempotency_key,
+                timeout=timeout,
+                request_id=request_id,
+            )
+        except BaseException as error:
+            outcome, code = failed(error)
+            self._note(number, outcome=outcome, code=code)
+            raise
+        else:
+            self._operations[number] = with_reply(self._operations[number], reply)
+            return reply
+        finally:
+            if self._numbers.get(request_id) == number:
+                del self._numbers[request_id]
+
+    def _note(self, number: int, **changes: Any) -> None:
+        operation = self._operations[number]
+        self._operations[number] = replace(operation, answered=time.time(), **changes)
+
+    def _observe(self, what: str, request_id: str) -> None:
+        number = self._numbers.get(request_id)
+        if number is None:
+            return
+        operation = self._operations[number]
+        if what == "sent":
+            self._operations[number] = replace(operation, sent=operation.sent + 1)
+        else:
+            self._operations[number] = replace(operation, accepted=True)
+
+
+def with_reply(operation: Operation, reply: Reply) -> Operation:
+    """The operation, answered now by this reply."""
+    outcome, code = judged(reply.error)
+    row_id = reply.data.get("id") if isinstance(reply.data, dict) else None
+    kept = operation.resource is not None
+    return replace(
+        operation,
+        answered=time.time(),
+        outcome=outcome,
+        code=code,
+        replied=True,
+        accepted=True,
+        replayed=reply.replayed,
+        answer=essence(reply.body) if kept else None,
+        row_id=row_id if kept and isinstance(row_id, int) else None,
+    )
+
+
+def user_of(api_key: str | None) -> str:
+    """A name for whoever has this key, which is no secret: a digest, as the server keeps it."""
+    return hashlib.sha256(api_key.encode()).hexdigest() if api_key else ""

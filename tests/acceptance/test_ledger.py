@@ -1,0 +1,150 @@
+"""The ledger of a real run: a right server is acquitted, and what went wrong is named."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aio_pika
+import pytest
+
+from labkit import Lab, Ledger
+from labkit.errors import NoLedger, ReplyTimeout
+from server.errors import ApiError
+from server.topology import DEAD_LETTERS, REQUESTS
+from tests.support import BOOK, eventually
+
+DUNE = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
+
+
+@pytest.fixture
+async def lab(place: str) -> AsyncIterator[Lab]:
+    async with Lab.open(place, retry_delays="0.05,0.1") as lab:
+        yield lab
+
+
+async def test_a_run_with_all_kinds_of_answers_is_acquitted(lab: Lab, tmp_path: Path) -> None:
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    author = await client.call("create_author", {"name": "Orwell"}, version="v2")
+    isbn = {"title": "1984", "author_id": author["id"], "isbn": "0-452-28423-6"}
+    second = await client.call("create_book", isbn, version="v2")
+    book = await client.call("create_book", DUNE, idempotency_key="dune")
+    changed = {"id": book["id"], "year": 1966, "isbn": None}
+    same = [client.call("update_book", changed, idempotency_key="u") for _ in range(3)]
+    await asyncio.gather(*same)
+    await client.call("get_books")
+    refused = [
+        ("create_book", BOOK | {"title": "1985"}, "v1", "dune"),
+        ("create_book", isbn | {"title": "Again"}, "v2", None),
+        ("delete_author", {"id": author["id"]}, "v2", "has-books"),
+        ("delete_author", {"id": author["id"]}, "v2", "has-books"),
+        ("create_book", {"title": 5}, "v1", None),
+        ("update_book", {"id": 99, "year": 1}, "v1", None),
+        ("burn_book", {"id": 1}, "v1", None),
+    ]
+    for action, data, version, key in refused:
+        with pytest.raises(ApiError):
+            await client.call(action, data, version=version, idempotency_key=key)
+    await client.call("delete_book", {"id": second["id"]}, version="v2")
+    verdict = await ledger.verdict()
+    assert verdict.ok, verdict
+    assert repr(verdict).startswith("Nothing lost, nothing doubled")
+    assert verdict.counts["accepted"] == verdict.counts["replied"] == 15
+    table = ledger.operations()
+    assert table["outcome"].value_counts().to_dict() == {"ok": 8, "refused": 7}
+    assert set(table["where"]) == {"replied"}
+    saved = ledger.save(tmp_path / "run.json.gz")
+    assert repr(Ledger.load(saved)) == repr(verdict)
+
+
+async def test_cancelled_timed_out_and_parked_calls_are_accounted_for(lab: Lab) -> None:
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    await client.call("create_book", DUNE)
+    await lab.stop_workers()
+    call = asyncio.create_task(client.call("create_book", DUNE | {"title": "Dune Messiah"}))
+
+    async def waits() -> bool:
+        return bool((await lab.queues()).loc[REQUESTS, "ready"] == 1)
+
+    await eventually(waits)
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    with pytest.raises(ReplyTimeout):
+        await client.call("create_book", DUNE | {"title": "Too late"}, timeout=0.2)
+    await lab.start_workers()
+    verdict = await ledger.verdict()
+    assert verdict.ok, verdict
+    assert (verdict.counts["replied"], verdict.counts["reply lost"]) == (1, 2)
+    assert ledger.operations()["code"].tolist() == ["", "cancelled", "timeout"]
+    assert sorted((await lab.rows("books_v1"))["title"]) == ["Dune", "Dune Messiah"]
+
+
+async def test_requests_of_others_do_not_confuse_it_and_can_be_recorded(lab: Lab) -> None:
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    await client.call("create_book", DUNE)
+    request = {"id": "raw", "version": "v1", "action": "create_book", "auth": lab.api_key}
+    async with await aio_pika.connect(lab.amqp_url) as connection:
+        channel = await connection.channel()
+        replies = await channel.declare_queue(exclusive=True)
+        for body in (b"poison", json.dumps(request | {"data": BOOK}).encode()):
+            message = aio_pika.Message(body, reply_to=replies.name)
+            await channel.default_exchange.publish(message, REQUESTS)
+            answered = await eventually(lambda: replies.get(fail=False, no_ack=True))
+    stranger = await lab.client()
+    await stranger.call("create_book", BOOK)
+    assert (await ledger.verdict()).ok
+    ledger.record(request | {"data": BOOK}, answered.body)
+    ledger.record(request | {"id": "never", "data": BOOK | {"title": "Never sent"}})
+    verdict = await ledger.verdict()
+    # The stranger asked for the very same book, and the ledger knows nothing of that.
+    assert verdict.violations["invariant"].tolist() == ["I2"]
+    assert (await lab.queues()).loc[DEAD_LETTERS, "ready"] == 1
+
+
+async def test_a_server_that_checks_and_then_stores_is_caught(place: str) -> None:
+    async with Lab.open(place, workers=0) as lab:
+        await lab.start_workers(2, "flaws", "--flaw", "check-then-store")
+        ledger = Ledger(lab)
+        client = ledger.watch(await lab.client())
+        for number in range(20):
+            book = DUNE | {"title": f"Dune {number}"}
+            same = [client.call("create_book", book, idempotency_key=f"{number}") for _ in "12"]
+            await asyncio.gather(*same)
+        verdict = await ledger.verdict()
+        assert {"I2", "I4"} <= set(verdict.violations["invariant"])
+        assert "twice in the database" in verdict.violations["seen"][0]
+        assert "I2" in repr(verdict)
+        assert "twice" in verdict._repr_html_()
+
+
+async def test_what_cannot_drain_is_a_violation_with_its_queue(lab: Lab) -> None:
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    await ledger.begin()
+    await lab.stop_workers()
+    with pytest.raises(ReplyTimeout):
+        await client.call("create_book", DUNE, timeout=0.2)
+    verdict = await ledger.verdict(within=1)
+    assert verdict.violations["invariant"].tolist() == ["I5"]
+    assert "api.requests still holds 1" in repr(verdict)
+    assert verdict.counts["still queued"] == 1
+
+
+async def test_the_ledger_makes_the_tables_if_no_worker_has(place: str) -> None:
+    async with Lab.open(place, workers=0) as lab:
+        ledger = Ledger(lab)
+        await ledger.begin()
+        await lab.start_workers()
+        await ledger.watch(await lab.client()).call("create_book", DUNE)
+        assert (await ledger.verdict()).ok
+
+
+async def test_nothing_can_be_saved_or_loaded_that_was_not_judged(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(NoLedger, match="verdict"):
+        Ledger(lab).save(tmp_path / "run")
+    (tmp_path / "other").write_text("no run")
+    with pytest.raises(NoLedger, match="no saved run"):
+        Ledger.load(tmp_path / "other")
