@@ -10,12 +10,13 @@ import asyncio
 import os
 import sys
 
-from labkit.commands import Command, queues
+from labkit.commands import Command, ledger, queues
 from labkit.place import Place
 from labkit.services import ServiceError, lab_environment
 from server.errors import ApiError
 
 COMMANDS: dict[str, Command] = {
+    "ledger": ledger,
     "queues": queues,
 }
 

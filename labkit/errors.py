@@ -113,3 +113,9 @@ class NoLedger(ApiError):
     """There is no saved run of this name: `ledger.save(path)` writes one."""
 
     code = "no_ledger"
+
+
+class Violated(ApiError):
+    """An invariant does not hold."""
+
+    code = "violated"

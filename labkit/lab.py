@@ -192,12 +192,12 @@ class Lab:
         await tables.empty(self.database_url)
 
     def log(self) -> pd.DataFrame:
-        """What the workers logged: one row per request, in time's order."""
-        processes = self._require_open().workers.processes
+        """What the workers logged, also those that have ended: one row per request, by time."""
+        logs = self._require_open().workers.logs
         lines = [
-            {"worker": worker.name, **json.loads(line)}
-            for worker in processes
-            for line in worker.log.read_text().splitlines()
+            {"worker": worker, **json.loads(line)}
+            for worker, log in logs.items()
+            for line in log.read_text().splitlines()
             if '"event": "request"' in line
         ]
         table = pd.DataFrame(lines, columns=["time", "worker", *REQUEST_FIELDS])

@@ -28,6 +28,10 @@ class Workers:
 
     def __init__(self, name: str, environment: Mapping[str, str], home: Path) -> None:
         self.processes: list[process.Process] = []
+        self.logs: dict[str, Path] = {}
+        """Name → log of every worker of this lab, those that have ended among them."""
+        self._begun: dict[str, int] = {}
+        """Name → where the log of its last start begins."""
         self._name = name
         self._environment = {**os.environ, **environment, "PYTHONPATH": str(home)}
         self._run_dir = home / ".lab" / "run"
@@ -52,25 +56,31 @@ class Workers:
         rest = self._start("rest", "server", "rest", REST_PORT="0")
         self.processes.append(rest)
         await self._ready(rest)
-        lines = map(json.loads, rest.log.read_text().splitlines())
+        lines = map(json.loads, rest.log.read_text().splitlines()[::-1])
         return next(str(line["url"]) for line in lines if line["event"] == "ready")
 
     def _start(self, kind: str, *program: str, **environment: str) -> process.Process:
         name = f"lab-{self._name}-{kind}"
-        self._log_dir.mkdir(parents=True, exist_ok=True)
-        log = self._log_dir / f"{name}.log"
-        log.write_bytes(b"")
         return process.start(
             name,
             [sys.executable, "-m", *program],
             run_dir=self._run_dir,
-            log=log,
+            log=self._log(name),
             env={**self._environment, **environment},
         )
 
+    def _log(self, name: str) -> Path:
+        """New in a new lab; a worker that is started again goes on in it."""
+        if name not in self.logs:
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+            self.logs[name] = self._log_dir / f"{name}.log"
+            self.logs[name].write_bytes(b"")
+        self._begun[name] = self.logs[name].stat().st_size
+        return self.logs[name]
+
     async def _ready(self, worker: process.Process) -> None:
         deadline = time.monotonic() + START_TIMEOUT
-        while READY not in worker.log.read_text():
+        while READY not in worker.log.read_bytes()[self._begun[worker.name] :].decode():
             if not worker.alive():
                 raise WorkerFailed(f"{worker.name} ended at its start:\n{worker.log_tail()}")
             if time.monotonic() > deadline:

@@ -9,6 +9,7 @@ import aio_pika
 import pytest
 
 from labkit import Lab, Ledger
+from labkit.__main__ import main
 from labkit.errors import NoLedger, ReplyTimeout
 from server.errors import ApiError
 from server.topology import DEAD_LETTERS, REQUESTS
@@ -23,7 +24,9 @@ async def lab(place: str) -> AsyncIterator[Lab]:
         yield lab
 
 
-async def test_a_run_with_all_kinds_of_answers_is_acquitted(lab: Lab, tmp_path: Path) -> None:
+async def test_a_run_with_all_kinds_of_answers_is_acquitted(
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ledger = Ledger(lab)
     client = ledger.watch(await lab.client())
     author = await client.call("create_author", {"name": "Orwell"}, version="v2")
@@ -56,6 +59,8 @@ async def test_a_run_with_all_kinds_of_answers_is_acquitted(lab: Lab, tmp_path: 
     assert set(table["where"]) == {"replied"}
     saved = ledger.save(tmp_path / "run.json.gz")
     assert repr(Ledger.load(saved)) == repr(verdict)
+    assert await asyncio.to_thread(main, ["ledger", str(saved), "--operations"]) == 0
+    assert "Nothing lost" in capsys.readouterr().out
 
 
 async def test_cancelled_timed_out_and_parked_calls_are_accounted_for(lab: Lab) -> None:
@@ -74,10 +79,12 @@ async def test_cancelled_timed_out_and_parked_calls_are_accounted_for(lab: Lab) 
     with pytest.raises(ReplyTimeout):
         await client.call("create_book", DUNE | {"title": "Too late"}, timeout=0.2)
     await lab.start_workers()
+    assert (await client.call("ping")) == {"pong": True}
     verdict = await ledger.verdict()
     assert verdict.ok, verdict
-    assert (verdict.counts["replied"], verdict.counts["reply lost"]) == (1, 2)
-    assert ledger.operations()["code"].tolist() == ["", "cancelled", "timeout"]
+    assert len(lab.log()) == 4, "the worker before is in it, too"
+    assert (verdict.counts["replied"], verdict.counts["reply lost"]) == (2, 2)
+    assert ledger.operations()["code"].tolist() == ["", "cancelled", "timeout", ""]
     assert sorted((await lab.rows("books_v1"))["title"]) == ["Dune", "Dune Messiah"]
 
 
@@ -104,7 +111,9 @@ async def test_requests_of_others_do_not_confuse_it_and_can_be_recorded(lab: Lab
     assert (await lab.queues()).loc[DEAD_LETTERS, "ready"] == 1
 
 
-async def test_a_server_that_checks_and_then_stores_is_caught(place: str) -> None:
+async def test_a_server_that_checks_and_then_stores_is_caught(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with Lab.open(place, workers=0) as lab:
         await lab.start_workers(2, "flaws", "--flaw", "check-then-store")
         ledger = Ledger(lab)
@@ -118,6 +127,9 @@ async def test_a_server_that_checks_and_then_stores_is_caught(place: str) -> Non
         assert "twice in the database" in verdict.violations["seen"][0]
         assert "I2" in repr(verdict)
         assert "twice" in verdict._repr_html_()
+        saved = ledger.save(tmp_path / "run.json.gz")
+        assert await asyncio.to_thread(main, ["ledger", str(saved)]) == 1
+        assert "I2" in capsys.readouterr().err
 
 
 async def test_what_cannot_drain_is_a_violation_with_its_queue(lab: Lab) -> None:
