@@ -193,15 +193,19 @@ class Lab:
 
     def log(self) -> pd.DataFrame:
         """What the workers logged, also those that have ended: one row per request, by time."""
-        logs = self._require_open().workers.logs
         lines = [
             {"worker": worker, **json.loads(line)}
-            for worker, log in logs.items()
+            for worker, log in self.worker_logs.items()
             for line in log.read_text().splitlines()
             if '"event": "request"' in line
         ]
         table = pd.DataFrame(lines, columns=["time", "worker", *REQUEST_FIELDS])
         return table.sort_values("time", ignore_index=True)
+
+    @property
+    def worker_logs(self) -> dict[str, Path]:
+        """Name → log of each worker that was started since the lab was opened."""
+        return self._require_open().workers.logs
 
     def _require_open(self) -> "_AtWork":
         if self._at_work is None:

@@ -4,8 +4,8 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,8 @@ import asyncpg
 import pandas as pd
 from aio_pika.abc import AbstractIncomingMessage
 
-from labkit.ledger import history
-from labkit.ledger.evidence import Evidence, Letter, Line, Outage
+from labkit.ledger import history, worker_logs
+from labkit.ledger.evidence import Evidence, Letter, Outage
 from labkit.ledger.operations import BY_ID, Claim, Operation
 from server.contract import FAILURES
 from server.settings import Settings
@@ -28,8 +28,29 @@ STORED = "SELECT user_id, resource_type, key, reply FROM idempotency_keys WHERE 
 USERS = "SELECT key_hash, user_id FROM api_keys"
 
 
-async def collect(lab: "Lab", operations: Iterable[Operation], since: int) -> Evidence:
-    """The evidence of now. ``since`` is the number of the last change before the run."""
+@dataclass(frozen=True)
+class Start:
+    """What was there before the run: the number of the last change, and the ends of the logs."""
+
+    change: int
+    logs: worker_logs.Marks
+
+
+async def begin(lab: "Lab") -> Start:
+    """Have PostgreSQL note every change from now on.
+
+    Raises ``asyncpg.UndefinedTableError`` if no worker was ever started in this lab.
+    """
+    connection = await asyncpg.connect(lab.database_url)
+    try:
+        number = await history.begin(connection)
+    finally:
+        await connection.close()
+    return Start(number, worker_logs.marks(lab.worker_logs.values()))
+
+
+async def collect(lab: "Lab", operations: Iterable[Operation], since: Start) -> Evidence:
+    """The evidence of now, for a run that began then."""
     settings = _settings(lab)
     connection = await asyncpg.connect(lab.database_url)
     try:
@@ -37,15 +58,16 @@ async def collect(lab: "Lab", operations: Iterable[Operation], since: int) -> Ev
         mine = [replace(o, user=users.get(o.user, _short(o.user))) for o in operations]
         claims = {claim for o in mine if (claim := o.claim) is not None}
         stored = [tuple(row) for row in await connection.fetch(STORED)]
-        changes = await history.since(connection, since)
+        changes = await history.since(connection, since.change)
     finally:
         await connection.close()
     ids = {operation.id for operation in mine}
+    logged = worker_logs.lines(lab.worker_logs.values(), since.logs)
     return Evidence(
         operations=mine,
         changes=changes,
         stored=[(c, reply) for c, reply in map(_claimed, stored) if c in claims],
-        lines=[line for line in _lines(lab.log()) if line.id in ids],
+        lines=[line for line in logged if line.id in ids],
         letters=[letter for letter in await _letters(lab) if letter.id in ids],
         queued=await queued(lab),
         dropped=[str(each) for each in getattr(_faults(lab), "dropped", ()) if each in ids],
@@ -68,11 +90,6 @@ def _short(digest: str) -> str:
 def _claimed(row: tuple[Any, ...]) -> tuple[Claim, str]:
     user_id, scope, key, reply = row
     return Claim(str(user_id), BY_ID if scope == "request" else scope, key), reply
-
-
-def _lines(log: pd.DataFrame) -> Iterator[Line]:
-    for request_id, attempt, outcome in log[["id", "attempt", "outcome"]].itertuples(index=False):
-        yield Line(str(request_id), int(attempt), str(outcome))
 
 
 async def queued(lab: "Lab") -> dict[str, int]:

@@ -12,8 +12,8 @@ import pandas as pd
 
 from labkit.caller import Caller, Reply
 from labkit.errors import NoLedger
-from labkit.ledger import history, saved
-from labkit.ledger.collect import collect
+from labkit.ledger import saved
+from labkit.ledger.collect import Start, begin, collect
 from labkit.ledger.draining import drained
 from labkit.ledger.operations import WAITING, Operation, without_secrets
 from labkit.ledger.verdict import Verdict, as_table, judge
@@ -33,7 +33,7 @@ class Ledger:
     def __init__(self, lab: "Lab") -> None:
         self._lab = lab
         self._operations: dict[int, Operation] = {}
-        self._since: int | None = None
+        self._since: Start | None = None
         self._beginning = asyncio.Lock()
         self._verdict: Verdict | None = None
 
@@ -43,21 +43,18 @@ class Ledger:
 
     async def begin(self) -> None:
         """Have the changes of the database noted. The first call does it, too."""
+        await self._begun()
+
+    async def _begun(self) -> Start:
         async with self._beginning:
             if self._since is not None:
-                return
+                return self._since
             try:
-                self._since = await self._note_changes()
+                self._since = await begin(self._lab)
             except asyncpg.UndefinedTableError:  # no worker was ever started in this lab
                 await self._lab.admin("users", "list")  # makes the tables, as a worker would
-                self._since = await self._note_changes()
-
-    async def _note_changes(self) -> int:
-        connection = await asyncpg.connect(self._lab.database_url)
-        try:
-            return await history.begin(connection)
-        finally:
-            await connection.close()
+                self._since = await begin(self._lab)
+            return self._since
 
     def record(self, body: bytes | Mapping[str, Any], reply: bytes | None = None) -> None:
         """Write down a request that was sent without a watched client, by aio-pika for one.
@@ -91,9 +88,9 @@ class Ledger:
 
         Queues that are not empty then are a violation; calls that still wait are unknown.
         """
-        await self.begin()
+        since = await self._begun()
         await drained(self._lab, self._waiting, within)
-        evidence = await collect(self._lab, list(self._operations.values()), self._since or 0)
+        evidence = await collect(self._lab, self._operations.values(), since)
         self._verdict = judge(evidence)
         return self._verdict
 
