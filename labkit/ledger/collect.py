@@ -79,7 +79,10 @@ async def collect(lab: "Lab", operations: Iterable[Operation], since: Start) -> 
 
 
 def _settings(lab: "Lab") -> Settings:
-    return Settings.from_env(lab._worker_environment())
+    """What its workers were told, but for addresses, of which the ledger makes no use."""
+    given = {name.upper(): str(value) for name, value in lab._settings.items()}
+    addresses = {"AMQP_URL": "amqp://unused", "DATABASE_URL": "postgres://unused"}
+    return Settings.from_env(given | addresses)
 
 
 def _short(digest: str) -> str:

@@ -94,6 +94,10 @@ class Ledger:
         self._verdict = judge(evidence)
         return self._verdict
 
+    def __len__(self) -> int:
+        """How many operations were asked so far."""
+        return len(self._operations)
+
     def _waiting(self) -> int:
         return sum(operation.code == WAITING for operation in self._operations.values())
 

@@ -1,4 +1,4 @@
-"""What the workers of a lab logged since a moment: in files that are set aside when they are large."""
+"""What the workers of a lab logged since a moment: in files that are set aside when too large."""
 
 import json
 from collections.abc import Iterable, Iterator
