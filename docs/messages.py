@@ -32,7 +32,10 @@ OUR_HEADERS: dict[str, dict[str, Schema]] = {
         contract.REPLAYS: {"type": "integer", "description": _SAYS["REPLAYS"]},
         contract.EDITED_FROM: _TEXT | {"description": _SAYS["EDITED_FROM"]},
     },
-    "reply": {contract.REPLAYED: {"type": "boolean", "description": _SAYS["REPLAYED"]}},
+    "reply": {
+        contract.REPLAYED: {"type": "boolean", "description": _SAYS["REPLAYED"]},
+        contract.PARKED: {"type": "boolean", "description": _SAYS["PARKED"]},
+    },
     "setAside": {
         contract.ATTEMPT: {"type": "integer", "minimum": 2, "description": _SAYS["ATTEMPT"]},
         contract.FAILURES: {

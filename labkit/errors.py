@@ -119,3 +119,24 @@ class Violated(ApiError):
     """An invariant does not hold."""
 
     code = "violated"
+
+
+class QueueInUse(ApiError):
+    """Somebody else has this queue in his hands."""
+
+    code = "queue_in_use"
+    is_transient = True
+
+
+class NobodyAnswers(ApiError):
+    """No worker answered. Nothing was moved: start one, `make up`, and ask again."""
+
+    code = "nobody_answers"
+    is_transient = True
+
+
+class NotMoved(ApiError):
+    """The broker did not take the message: the letter stays where it was."""
+
+    code = "not_moved"
+    is_transient = True

@@ -16,6 +16,7 @@ import pandas as pd
 from labkit import queues, services, tables
 from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
+from labkit.dead_letters import DeadLetters
 from labkit.errors import LabNotOpen
 from labkit.permissions import granted
 from labkit.place import with_path
@@ -164,6 +165,12 @@ class Lab:
     async def queues(self) -> pd.DataFrame:
         """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``."""
         return await queues.queues(self._require_open().broker, self.vhost)
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The dead letters of this lab, with the lab's own key: it is a librarian's."""
+        self._require_open()
+        return DeadLetters(self.amqp_url, self.api_key)
 
     async def settle(self, within: float = 10.0) -> None:
         """Returns when every request is done with: none waits, none is in a worker's hands.

@@ -73,3 +73,37 @@ class Line:
         if sys.stderr.isatty():
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+PATIENCE, INTERVAL = 1.0, 0.2
+"""Seconds until the first word about something long, and between two of them."""
+
+
+class Tally:
+    """``with Tally("looked at", 100_000) as tally:`` and then ``tally.add(1000)`` as often as
+    needed. What is done within a second tells nothing.
+    """
+
+    def __init__(self, verb: str, total: int) -> None:
+        self._verb = verb
+        self._total = total
+        self._done = 0
+        self._due = time.monotonic() + PATIENCE
+        self._line = Line()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, count: int = 1) -> None:
+        self._done += count
+        if time.monotonic() >= self._due:
+            self._due = time.monotonic() + INTERVAL
+            self._line.show(f"{self._verb} {self._done:,} of {self._total:,}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._line.clear()

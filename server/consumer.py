@@ -12,7 +12,7 @@ and ``once()`` knows whether it was applied.
 import asyncio
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import DeliveryError
 
 from server.application import Application
-from server.contract import JSON, REPLAYED, Reply, Request
+from server.contract import JSON, PARKED, REPLAYED, Reply, Request
 from server.delivery import Delivery
 from server.direct_reply import ADDRESS as DIRECT
 from server.direct_reply import DirectReplies
@@ -141,7 +141,7 @@ class Consumer:
             content_type=JSON,
             correlation_id=delivery.message.correlation_id or request_id,
             message_id=uuid.uuid4().hex,
-            headers={REPLAYED: True} if reply.replayed else None,
+            headers={REPLAYED: True} if reply.replayed else {PARKED: True} if reply.parked else {},
         )
         if delivery.reply_to.startswith(DIRECT):
             await self._direct.publish(message, delivery.reply_to)
@@ -161,7 +161,7 @@ class Consumer:
         """Put the request into the dead letter queue, without its secrets. Returns the refusal."""
         body = redact(delivery.message.body)
         await self._parking.park(delivery, error.code, str(error), body, caller_of(delivery))
-        return Reply.refusal(error)
+        return replace(Reply.refusal(error), parked=True)
 
 
 @dataclass

@@ -42,6 +42,9 @@ EDITED_FROM = "x-edited-from"
 REPLAYED = "replayed"
 """True on a reply whose outcome was reached earlier, by a request with the same key or id."""
 
+PARKED = "parked"
+"""True on a refusal whose request is in the dead letter queue now."""
+
 LARGEST_ID = 2**63 - 1
 MAX_PROBLEMS = 20
 """Problems told of one payload: enough to mend it, too few to make a small message a large one."""
@@ -104,6 +107,8 @@ class Reply:
     data: Any = None
     error: dict[str, Any] | None = None
     replayed: bool = False
+    parked: bool = False
+    """The request lies in the dead letter queue."""
 
     @property
     def status(self) -> Literal["ok", "error"]:

@@ -1,0 +1,115 @@
+"""Sends requests for an operator, and tells what became of each.
+
+Each publish is confirmed by the broker. The answers come into a queue of our own; by which one is
+whose, the correlation id tells.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from typing import Any
+
+import aiormq
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+from pamqp import commands as spec
+
+from labkit.caller import Reply
+from labkit.dead_letters.letter import parsed
+from labkit.errors import NotMoved
+from server.contract import PARKED, REPLAYED
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A reply, and whether its request is in the dead letter queue again."""
+
+    reply: Reply
+    parked: bool
+
+    @property
+    def code(self) -> str:
+        return "ok" if self.reply.error is None else str(self.reply.error["code"])
+
+    @property
+    def message(self) -> str:
+        return "" if self.reply.error is None else str(self.reply.error["message"])
+
+
+class Post:
+    """A channel in confirm mode, and a reply queue that goes with the connection."""
+
+    def __init__(self, channel: AbstractChannel, reply_to: str) -> None:
+        self._channel = channel
+        self._reply_to = reply_to
+        self._waiting: defaultdict[str, deque[asyncio.Future[Answer]]] = defaultdict(deque)
+
+    @classmethod
+    async def open(cls, connection: AbstractConnection) -> "Post":
+        channel = await connection.channel(on_return_raises=True)
+        queue = await channel.queue_declare(exclusive=True)
+        post = cls(channel, queue.queue or "")
+        connection.closing.add_done_callback(post._lose)
+        await channel.basic_consume(post._reply_to, post._receive, no_ack=True)
+        return post
+
+    async def put(self, queue: str, properties: spec.Basic.Properties, body: bytes) -> None:
+        """Returns when the broker has confirmed that it holds it. Raises ``NotMoved``."""
+        try:
+            await self._channel.basic_publish(
+                body, routing_key=queue, properties=properties, mandatory=True
+            )
+        except aiormq.exceptions.PublishError as error:  # it is a DeliveryError, too
+            raise NotMoved(f"There is no queue {queue!r}: the letter stays.") from error
+        except aiormq.exceptions.DeliveryError as error:
+            raise NotMoved(f"The queue {queue} takes no more: the letter stays.") from error
+
+    async def ask(
+        self,
+        queue: str,
+        properties: spec.Basic.Properties,
+        body: bytes,
+        within: float,
+    ) -> Answer | None:
+        """Its answer, or None if none came ``within`` seconds. Raises ``NotMoved``."""
+        name = properties.correlation_id or ""
+        properties.reply_to = self._reply_to
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[name].append(answer)
+        try:
+            await self.put(queue, properties, body)
+            return await asyncio.wait_for(answer, within)
+        except TimeoutError:
+            return None
+        finally:
+            self._forget(name, answer)
+
+    def _lose(self, _: Any) -> None:
+        """Nothing is waited for any more that cannot come."""
+        for answer in [each for waiting in self._waiting.values() for each in waiting]:
+            if not answer.done():
+                answer.set_exception(ConnectionError("the connection was lost"))
+
+    def _forget(self, name: str, answer: "asyncio.Future[Answer]") -> None:
+        if answer in self._waiting[name]:
+            self._waiting[name].remove(answer)
+        if not self._waiting[name]:
+            del self._waiting[name]
+
+    async def _receive(self, message: DeliveredMessage) -> None:
+        """Letters may share an id: then they are one request, and their answers are the same."""
+        waiting = self._waiting.get(message.header.properties.correlation_id or "")
+        if waiting and not waiting[0].done():
+            waiting.popleft().set_result(_answer(message))
+
+
+def _answer(message: DeliveredMessage) -> Answer:
+    body: dict[str, Any] = parsed(message.body) or {}
+    headers = message.header.properties.headers or {}
+    reply = Reply(
+        body.get("correlation_id", ""),
+        body.get("status", "error"),
+        body.get("data"),
+        body.get("error"),
+        bool(headers.get(REPLAYED, False)),
+    )
+    return Answer(reply, bool(headers.get(PARKED, False)))

@@ -1,0 +1,185 @@
+"""Letters are sent again, and each stays in the queue until it is known what became of it.
+
+    api.dlq ──► held ──► copy ──► api.requests ──► worker ──► answer
+                 │                                              │
+                 ├── ok, or parked again by the worker: it leaves the queue
+                 ├── refused: the same letter, marked, to the end of the queue; then it leaves
+                 └── no answer: marked in the same way; its copy waits for a worker
+
+A crash anywhere in between leaves the letter where it was, and maybe a copy of it, too. Replaying
+it once more is harmless then: it is the same user's request with the same key or id.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiormq.abc import DeliveredMessage
+
+from labkit.dead_letters import copies, letter
+from labkit.dead_letters.held import Held
+from labkit.dead_letters.letter import Letter, Summary
+from labkit.dead_letters.post import Answer, Post
+from labkit.errors import NotMoved
+from server.topology import DEAD_LETTERS, REQUESTS
+
+IN_FLIGHT = 200
+"""Letters that are on their way at a time."""
+PATIENCE = 60.0
+"""Seconds for an answer: a worker that tries again needs half of them."""
+
+ROUND = 900.0
+"""Seconds after which everything that is held goes back, and is taken anew."""
+
+NO_CALLER = "Who sent it is not known, so nobody's rights are. Edit it to send it as your own."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one letter. ``letter``: whether it is still in the queue."""
+
+    number: int
+    id: str | None
+    action: str | None
+    outcome: str
+    replays: int
+    letter: str
+    message: str = ""
+
+
+class Replay:
+    """Sends what is selected, and settles each letter by its answer."""
+
+    def __init__(self, held: Held, post: Post, api_key: str, patience: float = PATIENCE) -> None:
+        self._held = held
+        self._post = post
+        self._api_key = api_key
+        self._patience = patience
+        self.outcomes: list[Outcome] = []
+        self._silent = asyncio.Event()
+        self._settled = 0
+        self._stayed: set[str | None] = set()
+
+    async def run(
+        self,
+        wanted: Callable[[Summary], bool],
+        pace: "Pace",
+        to: str | None,
+        tell: Callable[[int], None],
+    ) -> list[Outcome]:
+        """In the order of the queue. It ends early when nobody answers any more."""
+        left = await self._held.ready()
+        while left and not self._silent.is_set():
+            left = await self._round(left, wanted, pace, to, tell)
+            await self._held.give_back()
+        return self.outcomes
+
+    async def _round(
+        self,
+        left: int,
+        wanted: Callable[[Summary], bool],
+        pace: "Pace",
+        to: str | None,
+        tell: Callable[[int], None],
+    ) -> int:
+        """The first ``left`` letters; how many of them are to be done in the next round.
+
+        What is put back meanwhile is behind them. A broker takes everything away from somebody who
+        holds a letter for half an hour, so a slow replay gives back what it holds before that.
+        """
+        until, slots = time.monotonic() + ROUND, asyncio.Semaphore(IN_FLIGHT)
+        before, seen = self._settled, 0
+        async with asyncio.TaskGroup() as tasks:
+            async for batch in self._held.all(IN_FLIGHT, left):
+                for message in batch:
+                    if self._silent.is_set() or time.monotonic() > until:
+                        break
+                    seen += 1
+                    one = letter.read(before + seen, message)
+                    if wanted(one.summary) and one.properties.message_id not in self._stayed:
+                        await pace.next()
+                        await slots.acquire()
+                        tasks.create_task(self._one(one, message, to, slots, tell))
+                else:
+                    continue
+                break
+        return left - (self._settled - before) if seen < left else 0
+
+    async def _one(
+        self,
+        one: Letter,
+        message: DeliveredMessage,
+        to: str | None,
+        slots: asyncio.Semaphore,
+        tell: Callable[[int], None],
+    ) -> None:
+        try:
+            if self._silent.is_set():
+                return
+            send = self._to_origin if to in (None, REQUESTS) else self._elsewhere
+            self.outcomes.append(await send(one, message, to or REQUESTS))
+            tell(1)
+        except NotMoved as error:
+            self._stayed.add(one.properties.message_id)
+            self.outcomes.append(_outcome(one, "not moved", "stays", str(error)))
+        finally:
+            slots.release()
+
+    async def _elsewhere(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
+        await self._post.put(to, *copies.elsewhere(one))
+        await self._settle(message)
+        return _outcome(one, f"moved to {to}", "left")
+
+    async def _to_origin(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
+        if one.caller is None:
+            self._stayed.add(one.properties.message_id)
+            return _outcome(one, "no caller", "stays", NO_CALLER)
+        copy, body = copies.request_again(one, self._api_key)
+        answer = await self._post.ask(to, copy, body, self._patience)
+        if answer is None:
+            self._silent.set()
+            await self._put_back(one, message, {})
+            return _outcome(one, "unknown", "stays", "No answer came; its copy waits for a worker.")
+        if answer.code != "ok" and not answer.parked:
+            await self._put_back(one, message, {"code": answer.code, "error": answer.message})
+            return _outcome(one, answer.code, "stays", answer.message)
+        await self._settle(message)
+        return _answered(one, answer)
+
+    async def _settle(self, message: DeliveredMessage) -> None:
+        await self._held.remove(message)
+        self._settled += 1
+
+    async def _put_back(
+        self, one: Letter, message: DeliveredMessage, refusal: dict[str, str]
+    ) -> None:
+        await self._post.put(DEAD_LETTERS, *copies.marked(one, refusal))
+        await self._settle(message)
+
+
+class Pace:
+    """At most ``rate`` a second; as fast as can be without."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._interval = 0.0 if rate is None else 1 / rate
+        self._next = time.monotonic()
+
+    async def next(self) -> None:
+        wait = self._next - time.monotonic()
+        self._next = max(self._next, time.monotonic()) + self._interval
+        if wait > 0:
+            await asyncio.sleep(wait)
+
+
+def _answered(one: Letter, answer: Answer) -> Outcome:
+    if answer.parked:
+        return _outcome(one, f"parked again: {answer.code}", "stays", answer.message)
+    return _outcome(one, "replayed" if answer.reply.replayed else "ok", "left")
+
+
+def _outcome(one: Letter, outcome: str, where: str, message: str = "") -> Outcome:
+    said: dict[str, Any] = {name: getattr(one.summary, name) for name in ("number", "id", "action")}
+    replays = one.summary.replays + (outcome not in ("no caller", "not moved"))
+    return Outcome(**said, outcome=outcome, replays=replays, letter=where, message=message)
