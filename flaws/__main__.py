@@ -1,15 +1,21 @@
-"""``python -m flaws``: a worker like ``python -m server worker``, with something wrong with it."""
+"""``python -m flaws``: a worker like ``python -m server worker``, with something wrong with it.
+
+Without ``--flaw`` it is right; and it obeys the plan of faults that FAULT_PLAN names, if it does.
+"""
 
 import argparse
 import asyncio
 import os
+from pathlib import Path
 
 from flaws.dies_at import dies_at
+from flaws.obeys import obeys
 from flaws.servers import SERVERS
+from labkit.faults.plan import ENVIRONMENT, Plan
 from server import logs, process
 from server.database import Database
 from server.settings import Settings
-from server.steps import Step, nobody
+from server.steps import Observer, Step, nobody
 
 
 def main() -> None:
@@ -17,7 +23,7 @@ def main() -> None:
     parser.add_argument("--flaw", choices=SERVERS, default="none")
     parser.add_argument("--dies-at", choices=list(Step), type=Step)
     options = parser.parse_args()
-    observe = dies_at(options.dies_at) if options.dies_at else nobody
+    observe = _observer(options.dies_at)
 
     async def flawed(database: Database, settings: Settings, stop: asyncio.Event) -> None:
         server = SERVERS[options.flaw]
@@ -26,6 +32,13 @@ def main() -> None:
 
     logs.configure()
     asyncio.run(process.serve(flawed, Settings.from_env(os.environ)))
+
+
+def _observer(fatal: Step | None) -> Observer:
+    if fatal is not None:
+        return dies_at(fatal)
+    folder = os.environ.get(ENVIRONMENT)
+    return obeys(Plan(Path(folder))) if folder else nobody
 
 
 if __name__ == "__main__":

@@ -140,3 +140,9 @@ class NotMoved(ApiError):
 
     code = "not_moved"
     is_transient = True
+
+
+class FaultImpossible(ApiError):
+    """This fault cannot happen in this lab."""
+
+    code = "fault_impossible"

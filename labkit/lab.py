@@ -13,15 +13,18 @@ from typing import Any, Self
 
 import pandas as pd
 
-from labkit import queues, services, tables
+from labkit import queues, tables
 from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
 from labkit.dead_letters import DeadLetters
 from labkit.errors import LabNotOpen
+from labkit.faults.faults import Faults
+from labkit.faults.plan import ENVIRONMENT
+from labkit.grounds import Grounds
 from labkit.permissions import granted
 from labkit.place import with_path
 from labkit.rest_client import RestClient
-from labkit.workers import Workers
+from labkit.workers import OBEDIENT, RIGHT, Workers
 from server.topology import REQUESTS
 
 HOME = Path(__file__).resolve().parents[1]
@@ -39,24 +42,51 @@ class Lab:
     Raises ``services.LabNotRunning``, which says the next step, if the lab's services are down.
     """
 
-    def __init__(self, name: str, workers: int, rest: bool, settings: dict[str, object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        workers: int,
+        rest: bool,
+        private: bool,
+        supervised: bool,
+        seed: int,
+        settings: dict[str, object],
+    ) -> None:
         self.name = name
         self.amqp_url = self.database_url = self.api_key = self.rest_url = ""
-        self._client_url = self._server_url = ""
+        self._client_url = ""
         self._worker_count = workers
         self._with_rest = rest
+        self._private = private
+        self._supervised = supervised
+        self._seed = seed
         self._settings = settings
         self._clients: list[AsyncAPIClient | RestClient] = []
         self._at_work: _AtWork | None = None
 
     @classmethod
-    def open(cls, name: str, *, workers: int = 1, rest: bool = False, **settings: object) -> Self:
+    def open(
+        cls,
+        name: str,
+        *,
+        workers: int = 1,
+        rest: bool = False,
+        private: bool = False,
+        supervised: bool = False,
+        seed: int = 0,
+        **settings: object,
+    ) -> Self:
         """To be awaited, or entered. ``settings`` are ``server.settings.Settings`` of its workers:
         ``Lab.open("08", workers=2, prefetch=1)``. With ``rest`` it is served over HTTP, too.
+
+        A ``private`` lab has a broker and a database of its own, with proxies on the way to them,
+        and workers that obey a plan: everything in it may be broken, see ``faults``. It starts in
+        some seconds, and needs no running lab. ``supervised`` workers that die are started again.
+        ``seed`` is for the faults that are left to chance.
         """
         if not re.fullmatch("[a-z0-9][a-z0-9-]{0,40}", name):
             raise ValueError(f"The lab's name is {name!r}: use letters a-z, digits and hyphens.")
-        return cls(name, workers, rest, settings)
+        return cls(name, workers, rest, private, supervised, seed, settings)
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._open().__await__()
@@ -73,15 +103,23 @@ class Lab:
         await self.close()
 
     async def _open(self) -> Self:
-        environment = services.lab_environment()
+        grounds = await (Grounds.private() if self._private else Grounds.shared())
+        environment = grounds.environment
         self.api_key = environment["API_KEY"]
         self.amqp_url = with_path(environment["ADMIN_AMQP_URL"], self.vhost)
-        self._client_url = with_path(environment["AMQP_URL"], self.vhost)
-        self._server_url = with_path(environment["SERVER_AMQP_URL"], self.vhost)
         self.database_url = with_path(environment["DATABASE_URL"], self.vhost)
+        self._client_url = with_path(grounds.client_amqp_url, self.vhost)
         broker = Broker(environment["MANAGEMENT_URL"])
-        workers = Workers(self.name, self._worker_environment(), HOME)
-        self._at_work = _AtWork(broker, workers)
+        plan = HOME / ".lab" / "faults" / self.vhost
+        workers = Workers(
+            self.name,
+            self._worker_environment(grounds, plan),
+            HOME,
+            OBEDIENT if self._private else RIGHT,
+            supervised=self._supervised,
+        )
+        faults = Faults(workers, plan, grounds, self._seed)
+        self._at_work = _AtWork(grounds, broker, workers, faults)
         try:
             await workers.stop()
             await broker.delete_vhost(self.vhost)
@@ -100,11 +138,17 @@ class Lab:
         """The name of the lab's virtual host, and of its database."""
         return f"lab-{self.name}"
 
-    def _worker_environment(self) -> dict[str, str]:
+    @property
+    def faults(self) -> Faults:
+        """What can go wrong in this lab, on purpose; closing the lab undoes it all."""
+        return self._require_open().faults
+
+    def _worker_environment(self, grounds: Grounds, plan: Path) -> dict[str, str]:
         mine = {
-            "amqp_url": self._server_url,
-            "database_url": self.database_url,
+            "amqp_url": with_path(grounds.worker_amqp_url, self.vhost),
+            "database_url": with_path(grounds.worker_database_url, self.vhost),
             "api_key": self.api_key,
+            ENVIRONMENT: plan,
         }
         return {name.upper(): str(value) for name, value in (mine | self._settings).items()}
 
@@ -134,13 +178,19 @@ class Lab:
 
     async def close(self) -> None:
         """Ends clients and workers; rows and messages stay to be looked at. Twice is harmless."""
+        at_work, self._at_work = self._at_work, None
+        try:
+            if at_work is not None:
+                await at_work.faults.undo()
+        finally:
+            await self._close_clients()
+            if at_work is not None:
+                await at_work.close()
+
+    async def _close_clients(self) -> None:
         for client in self._clients:
             await client.close()
         self._clients.clear()
-        at_work, self._at_work = self._at_work, None
-        if at_work is not None:
-            await at_work.workers.stop()
-            await at_work.broker.close()
 
     async def client(self, **options: Any) -> AsyncAPIClient:
         """A connected client with the lab's key; ``close()`` of the lab closes it too.
@@ -224,5 +274,12 @@ class Lab:
 class _AtWork:
     """What an open lab has, and a closed one has not."""
 
+    grounds: Grounds
     broker: Broker
     workers: Workers
+    faults: Faults
+
+    async def close(self) -> None:
+        await self.workers.stop()
+        await self.broker.close()
+        await self.grounds.close()

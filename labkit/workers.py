@@ -14,6 +14,11 @@ from labkit.errors import WorkerFailed
 from labkit.services import process
 
 READY = '"event": "ready"'
+RIGHT = ("server", "worker")
+OBEDIENT = ("flaws",)
+"""Right, too; and it obeys a plan of faults."""
+RESTART_PAUSE = 0.2
+"""Seconds between two looks of the supervisor."""
 START_TIMEOUT = 20.0
 DRAIN_TIMEOUT = 15.0
 """Seconds: a little more than a worker gives the requests that it holds."""
@@ -26,12 +31,27 @@ class Workers:
     behind, and so does ``make down``.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str], home: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        home: Path,
+        program: tuple[str, ...] = RIGHT,
+        *,
+        supervised: bool = False,
+    ) -> None:
+        """``program`` is the module, with arguments, that they run. ``supervised`` workers that die
+        are started again, as they would by systemd or Kubernetes.
+        """
         self.processes: list[process.Process] = []
         self.logs: dict[str, Path] = {}
         """Name → log of every worker of this lab, those that have ended among them."""
         self._begun: dict[str, int] = {}
         """Name → where the log of its last start begins."""
+        self._programs: dict[str, tuple[str, ...]] = {}
+        self._program = program
+        self._supervisor: asyncio.Task[None] | None = None
+        self._supervised = supervised
         self._name = name
         self._environment = {**os.environ, **environment, "PYTHONPATH": str(home)}
         self._run_dir = home / ".lab" / "run"
@@ -47,9 +67,24 @@ class Workers:
         """
         first = len(self.processes) + 1
         names = [f"worker-{number}" for number in range(first, first + count)]
-        started = [self._start(name, *(program or ("server", "worker"))) for name in names]
+        started = [self._start(name, *(program or self._program)) for name in names]
         self.processes += started
         await asyncio.gather(*(self._ready(worker) for worker in started))
+        if self._supervised and self._supervisor is None:
+            self._supervisor = asyncio.create_task(self._supervise())
+
+    @property
+    def obedient(self) -> bool:
+        """Whether any of them obeys a plan of faults: `flaws/obeys.py`."""
+        return any(self._programs[worker.name][0] == OBEDIENT[0] for worker in self.processes)
+
+    async def _supervise(self) -> None:
+        while True:
+            await asyncio.sleep(RESTART_PAUSE)
+            for number, worker in enumerate(self.processes):
+                if not worker.alive():
+                    kind = worker.name.removeprefix(f"lab-{self._name}-")
+                    self.processes[number] = self._start(kind, *self._programs[worker.name])
 
     async def start_rest(self) -> str:
         """The lab over HTTP, too: its URL, when it listens. Raises ``WorkerFailed``."""
@@ -61,6 +96,7 @@ class Workers:
 
     def _start(self, kind: str, *program: str, **environment: str) -> process.Process:
         name = f"lab-{self._name}-{kind}"
+        self._programs[name] = program
         return process.start(
             name,
             [sys.executable, "-m", *program],
@@ -89,6 +125,9 @@ class Workers:
 
     async def stop(self) -> None:
         """Have them drain and end, those of an earlier run too."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is not None:
+            supervisor.cancel()
         left = [process.find(path.stem, self._run_dir) for path in self._records()]
         alive = [worker for worker in left if worker is not None]
         stops = (asyncio.to_thread(w.stop, signal.SIGTERM, DRAIN_TIMEOUT) for w in alive)

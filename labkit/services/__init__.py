@@ -3,8 +3,9 @@
 It runs before there is a virtual environment, with whatever Python the system has, so nothing here
 may import what `requirements.txt` installs, nor `server` or the rest of `labkit`.
 
-Two names are for everybody else: `private_services` (services of one's own, for a test) and
-`lab_environment` (where the running lab listens).
+A few names are for everybody else: `private_services` (services of one's own, for a test),
+`private_home` and `mishaps` (the same, to be broken) and `lab_environment` (where the running lab
+listens).
 """
 
 import sys
@@ -16,9 +17,20 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before any import that an older 
         "and run `make` again.".format(*sys.version_info[:2])
     )
 
+from labkit.services import mishaps
 from labkit.services.environment import lab_environment
 from labkit.services.errors import LabNotRunning, ServiceError
-from labkit.services.private import private_services
+from labkit.services.layout import Home
+from labkit.services.private import private_home, private_services
 from labkit.services.rabbitmq import QUORUM_TICK
 
-__all__ = ["QUORUM_TICK", "LabNotRunning", "ServiceError", "lab_environment", "private_services"]
+__all__ = [
+    "QUORUM_TICK",
+    "Home",
+    "LabNotRunning",
+    "ServiceError",
+    "lab_environment",
+    "mishaps",
+    "private_home",
+    "private_services",
+]

@@ -36,6 +36,24 @@ def session(sid: int) -> list[int]:
     ]
 
 
+def descendants(pid: int) -> list[int]:
+    """The pids of its children, and of theirs. PostgreSQL's have sessions of their own."""
+    parents = _parents()
+    found = [pid]
+    for known in found:  # it grows meanwhile
+        found += [child for child, parent in parents.items() if parent == known]
+    return found[1:]
+
+
+def _parents() -> dict[int, int]:
+    """pid -> the pid of its parent, of all processes there are."""
+    if not _has_proc():
+        rows = [line.split() for line in _ps("-axo", "pid=,ppid=").splitlines()]
+        return {int(pid): int(parent) for pid, parent in rows}
+    pids = [int(entry) for entry in os.listdir(PROC) if entry.isdigit()]
+    return {pid: int(fields[1]) for pid in pids if (fields := _stat(pid))}
+
+
 def command(pid: int) -> str:
     """The name of the program that a pid runs; empty if there is none."""
     if not _has_proc():

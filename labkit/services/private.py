@@ -29,14 +29,23 @@ def private_services(
 
     They end with the block, and also if this process dies in any way, kill -9 included: a guard
     outlives it. With `durable=True` the data stays in `home`, and the next block finds it again;
-    else it is not even safe from a crash, and is gone at the end, which comes at once. With `tls`
-    the broker speaks AMQP over nothing else.
+    else it survives a kill -9 but no power cut, and is gone at the end, which comes at once. With
+    `tls` the broker speaks AMQP over nothing else.
     """
+    with private_home(home, durable=durable, tls=tls) as (environment, _):
+        yield environment
+
+
+@contextmanager
+def private_home(
+    home: Path, *, durable: bool = True, tls: Tls | None = None
+) -> Iterator[tuple[dict[str, str], Home]]:
+    """The same, for whoever also wants to break them: `mishaps` takes the second value."""
     place = Home(home.resolve(), durable=durable, tls=tls)
     place.make()
     with _guard(place):
         # Whoever loads this into an environment is not in the lab any more.
-        yield _start(place) | {"API_KEY": api_key(), OWN: ""}
+        yield _start(place) | {"API_KEY": api_key(), OWN: ""}, place
 
 
 def _start(home: Home) -> dict[str, str]:

@@ -45,6 +45,8 @@ class Process:
         """Signal it, wait up to `deadline` seconds, then kill it, and all that it left behind."""
         if self.alive():
             _signal([self.pid], number)
+            # What is frozen hears nothing: let it go on, so that it can end.
+            _signal([self.pid, *identity.descendants(self.pid)], signal.SIGCONT)
         end = time.monotonic() + deadline
         while self.alive() and time.monotonic() < end:
             time.sleep(0.02)

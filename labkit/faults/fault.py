@@ -1,0 +1,90 @@
+"""One fault, and the record of all of a lab's: what happened when, and how it is undone."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+
+Undo = Callable[[], Awaitable[None]]
+
+
+async def nothing_to_undo() -> None:
+    """A killed worker stays dead: only the lab's supervisor, or a new one, mends that."""
+
+
+@dataclass
+class Fault:
+    """Something that was done to ``target``. ``async with`` undoes it at the end of the block.
+
+    ``at`` and ``healed`` are seconds since 1970, None for what has not happened yet.
+    """
+
+    name: str
+    target: str
+    undo: Undo = field(default=nothing_to_undo, repr=False)
+    at: float | None = field(default_factory=time.time)
+    healed: float | None = None
+
+    async def heal(self) -> None:
+        """Undo it. Twice is harmless."""
+        if self.healed is None:
+            await self.undo()
+            self.healed = time.time()
+
+    def happened(self) -> bool:
+        return self.at is not None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.heal()
+
+
+class Journal:
+    """All faults of a lab, in the order in which they were asked for."""
+
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
+
+    def note(self, fault: Fault) -> Fault:
+        self.faults.append(fault)
+        return fault
+
+    def at_once(self, name: str, target: str) -> Fault:
+        """It is over in the moment in which it happens, as a kill is."""
+        now = time.time()
+        return self.note(Fault(name, target, at=now, healed=now))
+
+    async def undo(self) -> None:
+        """Heal all that is not, the last one first. One that cannot be does not keep the others."""
+        errors: list[Exception] = []
+        for fault in reversed(self.faults):
+            try:
+                await fault.heal()
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise ExceptionGroup("Some faults cannot be undone: open the lab anew.", errors)
+
+    def timeline(self) -> pd.DataFrame:
+        """One row for each fault that happened: ``at`` and ``healed`` in UTC."""
+        rows = [
+            (fault.name, fault.target, _utc(fault.at), _utc(fault.healed))
+            for fault in self.faults
+            if fault.happened()
+        ]
+        return pd.DataFrame(rows, columns=["fault", "target", "at", "healed"])
+
+
+def _utc(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

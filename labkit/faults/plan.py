@@ -1,0 +1,107 @@
+"""A plan of faults: small files in a folder, which workers obey at the named steps of a request.
+
+    7.armed     somebody wants this to happen:  {"step": "committed", "what": "kill", …}
+    7.taken     a worker has got to the step, and does it
+    7.reached   {"pid": …, "request_id": …, "at": seconds since 1970}
+    7.released  whoever is held may go on
+
+Taking is a rename, which succeeds for one worker only: each fault happens once, however many
+workers there are. Since they are files, a plan outlives the kernel that made it, and a command can
+make one for a lab that a notebook has opened.
+"""
+
+import itertools
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from labkit.services.files import read_json, write_atomically
+
+ENVIRONMENT = "FAULT_PLAN"
+"""Names the folder to a worker."""
+
+ACTS = ("kill", "stop", "pause", "slow", "fail", "hold")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to happen when a request gets to ``step``; to ``request_id`` only, if it is given."""
+
+    step: str
+    what: str
+    seconds: float = 0.0
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Armed:
+    """One order in the folder."""
+
+    stem: Path
+
+    def reached(self) -> dict[str, object]:
+        """Who got there, with which request, and when; empty before."""
+        return read_json(self.stem.with_suffix(".reached"))
+
+    def release(self) -> None:
+        self.stem.with_suffix(".released").touch()
+
+    def disarm(self) -> None:
+        """It does not happen any more, if nobody has got there yet; whoever is held goes on."""
+        self.stem.with_suffix(".armed").unlink(missing_ok=True)
+        self.release()
+
+    # The worker's side.
+
+    def take(self) -> bool:
+        """True for one worker; the others come too late."""
+        try:
+            self.stem.with_suffix(".armed").rename(self.stem.with_suffix(".taken"))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def announce(self, request_id: str | None) -> None:
+        report = {"pid": os.getpid(), "request_id": request_id, "at": time.time()}
+        write_atomically(self.stem.with_suffix(".reached"), json.dumps(report))
+
+    def released(self) -> bool:
+        return self.stem.with_suffix(".released").exists()
+
+
+class Plan:
+    """The orders in ``folder``, from either side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._numbers = itertools.count(1)
+
+    def clear(self) -> None:
+        """Nothing is armed, nobody is held: a folder of an earlier run is emptied."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for file in self.folder.iterdir():
+            file.unlink(missing_ok=True)
+
+    def arm(self, order: Order) -> Armed:
+        armed = Armed(self.folder / f"{os.getpid()}-{next(self._numbers)}")
+        write_atomically(armed.stem.with_suffix(".armed"), json.dumps(asdict(order)))
+        return armed
+
+    def take(self, step: str, request_id: str | None) -> tuple[Order, Armed] | None:
+        """The order for this step and request, if there is one and it is now this worker's."""
+        for path in sorted(self.folder.glob("*.armed")):
+            order = _read(path)
+            if order is None or order.step != step or order.request_id not in (None, request_id):
+                continue
+            armed = Armed(path.with_suffix(""))
+            if armed.take():
+                armed.announce(request_id)
+                return order, armed
+        return None
+
+
+def _read(path: Path) -> Order | None:
+    content = read_json(path)
+    return Order(**content) if content else None

@@ -1,0 +1,72 @@
+"""What a lab stands on: the services that all labs share, or some of its own, to be broken."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self, TypeVar
+
+from labkit import services
+from labkit.progress import Line
+from labkit.services import Home
+
+Made = TypeVar("Made")
+
+CLIENT, WORKER, DATABASE = "client → broker", "worker → broker", "worker → database"
+"""The links that have a proxy, in private services."""
+URLS = {CLIENT: "AMQP_URL", WORKER: "SERVER_AMQP_URL", DATABASE: "DATABASE_URL"}
+
+
+class Grounds:
+    """``environment`` has the services' addresses; ``home`` is where private ones live."""
+
+    def __init__(self, environment: dict[str, str], home: Home | None, stack: ExitStack) -> None:
+        self.environment = environment
+        self.home = home
+        self._stack = stack
+
+    @classmethod
+    async def shared(cls) -> Self:
+        """Raises ``services.LabNotRunning``."""
+        return cls(services.lab_environment(), None, ExitStack())
+
+    @classmethod
+    async def private(cls) -> Self:
+        """A RabbitMQ and a PostgreSQL, ended by ``close``, or with this process however it ends."""
+        stack = ExitStack()
+        line = Line()
+        line.show("A broker and a database for this lab alone are starting …")
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-private-")))
+            made = services.private_home(folder, durable=False)
+            environment, home = await _in_thread(lambda: stack.enter_context(made))
+            return cls(environment, home, stack)
+        except BaseException:
+            await _in_thread(stack.close)
+            raise
+        finally:
+            line.clear()
+
+    @property
+    def client_amqp_url(self) -> str:
+        return self._url(CLIENT)
+
+    @property
+    def worker_amqp_url(self) -> str:
+        return self._url(WORKER)
+
+    @property
+    def worker_database_url(self) -> str:
+        return self._url(DATABASE)
+
+    def _url(self, link: str) -> str:
+        return self.environment[URLS[link]]
+
+    async def close(self) -> None:
+        await _in_thread(self._stack.close)
+
+
+async def _in_thread(make: Callable[[], Made]) -> Made:
+    """Not to be interrupted: what is half started would be nobody's to stop."""
+    return await asyncio.shield(asyncio.to_thread(make))

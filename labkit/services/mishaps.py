@@ -1,0 +1,61 @@
+"""What can happen to a private broker or database: killed, stopped, frozen; and started again.
+
+mishaps.kill(home, "broker")        as by kill -9
+mishaps.start(home, "broker")       the same data, the same ports
+"""
+
+import contextlib
+import os
+import signal
+import threading
+
+from labkit.services import identity, postgresql, rabbitmq
+from labkit.services.errors import ServiceError
+from labkit.services.layout import Home
+from labkit.services.process import Process, find
+
+SERVICES = {"broker": rabbitmq, "database": postgresql}
+
+
+def kill(home: Home, service: str) -> None:
+    """SIGKILL to all of its processes at once: nothing is flushed, nobody is told."""
+    process = _find(home, service)
+    children = identity.descendants(process.pid)
+    process.kill()
+    _signal(children, signal.SIGKILL)
+
+
+def stop(home: Home, service: str) -> None:
+    """As an administrator stops it."""
+    politely = signal.SIGINT if service == "database" else signal.SIGTERM
+    _find(home, service).stop(politely, deadline=30)
+
+
+def pause(home: Home, service: str) -> None:
+    """It is there, and says nothing: connections stay open, and new ones wait."""
+    process = _find(home, service)
+    # The parent first: it would start new ones for those that are stopped.
+    _signal([process.pid, *identity.descendants(process.pid)], signal.SIGSTOP)
+
+
+def resume(home: Home, service: str) -> None:
+    process = _find(home, service)
+    _signal([*identity.descendants(process.pid), process.pid], signal.SIGCONT)
+
+
+def start(home: Home, service: str) -> None:
+    """Returns when it answers; it is harmless if it runs. Raises as ``private_services``."""
+    SERVICES[service].up(home, threading.Event())
+
+
+def _find(home: Home, service: str) -> Process:
+    process = find(SERVICES[service].NAME, home.run_dir)
+    if process is None:
+        raise ServiceError(f"The {service} does not run: it was killed or stopped before.")
+    return process
+
+
+def _signal(pids: list[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)

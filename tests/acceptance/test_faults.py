@@ -1,0 +1,152 @@
+"""Faults that were ordered happen, once, where they were ordered; and are undone."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from labkit import Lab, ReplyTimeout
+from labkit.errors import FaultImpossible
+from labkit.faults.armed import NotReached
+from labkit.services import identity
+from server.steps import Step
+from tests.support import BOOK, eventually
+
+
+@pytest.fixture
+async def lab(place: str) -> AsyncIterator[Lab]:
+    """A lab on the shared services, with one worker that obeys."""
+    async with Lab.open(place, workers=0) as lab:
+        await lab.start_workers(1, "flaws")
+        yield lab
+
+
+@pytest.mark.parametrize("step", Step)
+async def test_a_request_is_held_at_any_step_until_it_is_released(lab: Lab, step: Step) -> None:
+    client = await lab.client()
+    hold = await lab.faults.hold(at=step)
+    call = asyncio.create_task(client.request("create_book", BOOK, request_id="r"))
+    assert await hold.reached() in ("r", None)
+    if step is not Step.ACKED and step is not Step.REPLIED:
+        assert not call.done()
+    await hold.heal()
+    assert (await call).status == "ok"
+
+
+async def test_a_kill_at_a_step_happens_to_the_request_it_is_meant_for(lab: Lab) -> None:
+    client = await lab.client()
+    kill = await lab.faults.kill(at="committed", request_id="victim")
+    await client.request("create_book", BOOK, request_id="bystander")
+    assert not kill.happened()
+    call = asyncio.create_task(client.request("create_book", BOOK, request_id="victim"))
+    assert await kill.reached() == "victim"
+    await lab.start_workers(1)
+    assert (await call).replayed
+    assert len(await lab.rows("books_v1")) == 2
+
+
+async def test_two_workers_share_one_order(lab: Lab) -> None:
+    await lab.start_workers(1, "flaws")
+    client = await lab.client()
+    await lab.faults.fail(at="applied")
+    replies = await asyncio.gather(*(client.request("create_book", BOOK) for _ in range(8)))
+    assert {reply.status for reply in replies} == {"ok"}
+    assert (lab.log()["attempt"] == 2).sum() == 1
+
+
+async def test_a_slow_step_takes_the_seconds_it_was_given(lab: Lab) -> None:
+    client = await lab.client()
+    await lab.faults.slow(0.3, at="received")
+    await client.call("ping")
+    assert lab.log()["ms"].iloc[0] >= 300
+
+
+async def test_a_paused_worker_is_silent_until_it_is_healed(lab: Lab) -> None:
+    client = await lab.client()
+    async with await lab.faults.pause("worker-1"):
+        with pytest.raises(ReplyTimeout):
+            await client.call("ping", timeout=0.3)
+    assert await client.call("ping") == {"pong": True}
+
+
+async def test_a_worker_that_paused_at_a_step_goes_on_when_it_is_healed(lab: Lab) -> None:
+    client = await lab.client()
+    pause = await lab.faults.pause(at="claimed")
+    call = asyncio.create_task(client.call("create_book", BOOK))
+    await pause.reached()
+    with pytest.raises(ReplyTimeout):
+        await client.call("ping", timeout=0.3)
+    await pause.heal()
+    assert (await call)["id"] == 1
+
+
+async def test_closing_the_lab_undoes_what_is_left(place: str) -> None:
+    async with Lab.open(place, workers=0) as lab:
+        await lab.start_workers(1, "flaws")
+        pause = await lab.faults.pause("worker-1")
+        hold = await lab.faults.hold(at="parsed")
+        faults = lab.faults
+    assert pause.healed
+    assert hold.healed
+    assert faults.timeline()["fault"].tolist() == ["pause worker"]  # nobody was ever held
+
+
+async def test_a_supervised_worker_that_is_killed_comes_back(place: str) -> None:
+    async with Lab.open(place, supervised=True) as lab:
+        client = await lab.client()
+        await client.call("ping")
+        await lab.faults.kill("worker-1")
+        assert await client.call("ping", timeout=20) == {"pong": True}
+        assert len(lab.log()) == 2
+
+
+async def test_a_lab_opened_again_ends_a_worker_that_was_left_frozen(place: str) -> None:
+    first = await Lab.open(place)
+    (worker,) = first._require_open().workers.processes
+    os.kill(worker.pid, signal.SIGSTOP)
+    async with Lab.open(place, workers=0):
+        assert identity.started(worker.pid) is None
+    await first.close()
+
+
+async def test_what_cannot_happen_says_why(lab: Lab, place: str) -> None:
+    with pytest.raises(FaultImpossible, match="private=True"):
+        await lab.faults.kill("broker")
+    with pytest.raises(FaultImpossible, match=r"There is: .*worker-1"):
+        await lab.faults.kill("worker-7")
+    with pytest.raises(FaultImpossible, match="there is: received, parsed"):
+        await lab.faults.hold(at="commited")
+    hold = await lab.faults.hold(at="received")
+    with pytest.raises(NotReached):
+        await hold.reached(within=0.1)
+    async with Lab.open(f"{place}-deaf") as deaf:
+        with pytest.raises(FaultImpossible, match="flaws"):
+            await deaf.faults.hold(at="received")
+
+
+async def test_broker_and_database_of_a_private_lab_are_killed_paused_and_restarted(
+    place: str,
+) -> None:
+    async with Lab.open(place, private=True) as lab:
+        client = await lab.client()
+
+        async def answers() -> bool:
+            try:
+                return bool(await client.call("ping", timeout=1))
+            except ReplyTimeout:
+                return False
+
+        await client.call("create_book", BOOK)
+        for service in ("database", "broker"):
+            async with await lab.faults.kill(service):
+                assert not await answers()
+            await eventually(answers, within=20)
+            async with await lab.faults.pause(service):
+                assert not await answers()
+            await eventually(answers, within=20)
+        await lab.faults.restart("database")
+        await eventually(answers, within=20)
+        assert len(await lab.rows("books_v1")) == 1
+        assert len(lab.faults.timeline()) == 5
