@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import aio_pika
 import asyncpg
 import pandas as pd
 from aio_pika.abc import AbstractIncomingMessage
+from pydantic_core import from_json
 
 from labkit.ledger import history, worker_logs
 from labkit.ledger.evidence import Evidence, Letter, Outage
@@ -142,7 +142,7 @@ def _tables(failures: Any) -> list[dict[str, Any]]:
 def _id(message: AbstractIncomingMessage) -> str:
     """The request's, or AMQP's own, which our client makes the same."""
     try:
-        document = json.loads(message.body)
+        document = from_json(message.body)  # unlike json, it has a limit for how deep a body may be
         return str(document["id"])
     except (ValueError, TypeError, KeyError):
         return message.correlation_id or ""
