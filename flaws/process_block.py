@@ -28,6 +28,6 @@ class ProcessBlock(Consumer):
                 await self._reply(delivery, reply, record.id)
                 record.outcome = reply.outcome
         except Exception as error:
-            record.outcome = "requeued" if self.requeue else "rejected"
+            record.outcome = "tried again later"
             log.warning("a failure", id=record.id, why=f"{type(error).__name__}: {error}")
         log.info("request", **record.finished())

@@ -80,11 +80,25 @@ async def kill(lab: Lab, name: str) -> None:
 
     Raises ``ProcessLookupError`` if there is none of that name.
     """
-    victim = process.find(f"{lab.vhost}-{name}", HOME / ".lab" / "run")
+    victim = _running(lab, name)
     if victim is None:
         raise ProcessLookupError(f"No process {name!r} of this lab is running.")
     os.kill(victim.pid, signal.SIGKILL)
     await asyncio.to_thread(victim.kill)  # returns when it is gone
+
+
+async def ended(lab: Lab, name: str, within: float = 10.0) -> None:
+    """Returns when that process is dead, whatever it died of.
+
+    Raises ``TimeoutError`` if it still runs after ``within`` seconds.
+    """
+    async with asyncio.timeout(within):
+        while _running(lab, name) is not None:  # noqa: ASYNC110  (a process sets no event of ours)
+            await asyncio.sleep(0.02)
+
+
+def _running(lab: Lab, name: str) -> process.Process | None:
+    return process.find(f"{lab.vhost}-{name}", HOME / ".lab" / "run")
 
 
 def account(outages: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
