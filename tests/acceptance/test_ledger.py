@@ -77,7 +77,7 @@ async def test_cancelled_timed_out_and_parked_calls_are_accounted_for(lab: Lab) 
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     with pytest.raises(ReplyTimeout):
-        await client.call("create_book", DUNE | {"title": "Too late"}, timeout=0.2)
+        await client.call("create_book", DUNE | {"title": "Too late"}, timeout=1.5)
     await lab.start_workers()
     assert (await client.call("ping")) == {"pong": True}
     verdict = await ledger.verdict()
@@ -138,7 +138,7 @@ async def test_what_cannot_drain_is_a_violation_with_its_queue(lab: Lab) -> None
     await ledger.begin()
     await lab.stop_workers()
     with pytest.raises(ReplyTimeout):
-        await client.call("create_book", DUNE, timeout=0.2)
+        await client.call("create_book", DUNE, timeout=1.5)
     verdict = await ledger.verdict(within=1)
     assert verdict.violations["invariant"].tolist() == ["I5"]
     assert "api.requests still holds 1" in repr(verdict)
