@@ -18,10 +18,13 @@ COMMANDS = {
     "docs": "run the examples of the API and write its documents, on services of their own",
     "demo": "the four examples of the API, against the running lab",
     "bench": "measure what is claimed to be fast",
+    "soak": "10 minutes of load and faults, on services of their own, and a verdict",
     "run": "run a program in the lab's environment: run -- CMD ...",
 }
-PROGRAMS = {"docs": "docs", "demo": "labkit.demo", "bench": "bench"}
-"""Targets that are modules, run against the lab; `docs` needs none."""
+PROGRAMS = {"docs": "docs", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
+"""Targets that are modules, run against the lab."""
+ALONE = ("docs", "soak")
+"""Those that need no lab: they have services of their own."""
 
 
 def main() -> int:
@@ -59,7 +62,7 @@ def _execute(arguments: argparse.Namespace) -> int:
         if command == "down":
             lab.down(progress)
             return 0
-        if command == "docs":
+        if command in ALONE:
             lab.prepare(progress)
         else:
             lab.up(progress)

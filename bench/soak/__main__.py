@@ -1,0 +1,43 @@
+"""``make soak``: 10 minutes, or ``make soak DURATION=3600 SEED=7``. Exit code 1 for any violation.
+
+It has a RabbitMQ and a PostgreSQL of its own; the lab that runs is neither needed nor disturbed.
+What it saw is in ``.lab/soak/<seed>/``: report.md, throughput.png, and the ledger of the newest
+round and of each that was violated (``python -m labkit ledger FILE`` judges it again).
+"""
+
+import asyncio
+import os
+import random
+import sys
+
+from bench.soak import report
+from bench.soak.soak import RETRY_DELAYS, WORKERS, Soak
+from labkit.lab import HOME, Lab
+
+DURATION = 600.0
+
+
+async def main() -> int:
+    seed = int(os.environ.get("SEED") or random.randrange(10_000))  # noqa: S311  (no secret)
+    duration = float(os.environ.get("DURATION") or DURATION)
+    folder = HOME / ".lab" / "soak" / str(seed)
+    print(f"Soak of {duration:.0f} s with the seed {seed}: {folder}")  # noqa: T201
+    async with Lab.open(
+        f"soak-{seed}",
+        workers=WORKERS,
+        private=True,
+        supervised=True,
+        seed=seed,
+        retry_delays=RETRY_DELAYS,
+    ) as lab:
+        soak = Soak(lab, seed, duration, folder)
+        try:
+            await soak.run()
+        finally:  # also what an interrupted one has come to
+            if soak.result.rounds:
+                print(report.write(soak.result, folder))  # noqa: T201
+    return 0 if soak.result.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
