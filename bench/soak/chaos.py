@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 
 from bench.soak.menu import dealt
@@ -27,13 +28,18 @@ class Chaos:
         self._menu = dealt(dice)
 
     async def run(self, stop: asyncio.Event) -> None:
-        while not await happens(stop, within=self._dice.uniform(*EVERY)):
+        due = self._next()
+        while not await happens(stop, within=max(0.0, due - time.monotonic())):
+            due = self._next()
             try:
                 await self._one(stop)
             except Exception as error:  # whatever it is, the soak goes on and tells of it
                 self.failed.append(f"{self.now}: {type(error).__name__}: {error}")
             finally:
                 self.now = None
+
+    def _next(self) -> float:
+        return time.monotonic() + self._dice.uniform(*EVERY)
 
     async def _one(self, stop: asyncio.Event) -> None:
         make = next(self._menu)

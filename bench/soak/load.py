@@ -21,7 +21,8 @@ PER_SECOND = 25.0
 """Calls that one client begins in a second, on average."""
 IN_FLIGHT = 32
 """Calls of one client that wait at a time: while nothing is answered, not more is asked."""
-TIMEOUT = 15.0
+TIMEOUTS = (1.0, 5.0, 30.0, 30.0)
+"""Seconds that callers wait: some give up soon, some wait for a broker that is being restarted."""
 DUPLICATES, POISON = 0.10, 0.02
 """Parts of all calls."""
 AGAIN = 3
@@ -144,6 +145,7 @@ class Client:
         return self._dice.choice(self._callers)
 
     async def _ask(self, caller: Caller, ask: Ask) -> None:
+        patience = self._dice.choice(TIMEOUTS)
         for _ in range(AGAIN):
             try:
                 data = await caller.call(
@@ -151,7 +153,7 @@ class Client:
                     ask.data,
                     version=ask.version,
                     idempotency_key=ask.key,
-                    timeout=TIMEOUT,
+                    timeout=patience,
                 )
             except ApiError as error:
                 if error.is_definite:
@@ -184,8 +186,8 @@ async def poison(amqp_url: str, dice: random.Random) -> None:
     """One message that nobody can work on; none if the broker is away just now."""
     body, properties = dice.choice(MALFORMED)
     try:
-        async with asyncio.timeout(5), await aio_pika.connect(amqp_url) as connection:
-            channel = await connection.channel()
+        async with await aio_pika.connect(amqp_url, timeout=5) as connection:
+            channel = await connection.channel(publisher_confirms=False)
             message = aio_pika.Message(body, **({"reply_to": "nobody"} | properties))
             await channel.default_exchange.publish(message, REQUESTS)
     except Exception:  # noqa: S110  (aiormq raises all kinds when a connection breaks)
