@@ -18,7 +18,7 @@ from labkit.errors import LabNotOpen, ReplyTimeout, ServerAway
 from labkit.services import ports
 from server import http_server, rest
 from server.application import Application
-from server.contract import Request
+from server.contract import Reply, Request
 from server.database import Database
 from server.errors import BY_CODE, InProgress
 from server.problem import STATUS
@@ -110,7 +110,7 @@ async def test_a_key_whose_first_request_still_runs_is_a_conflict_to_be_tried_ag
     settings: Settings, database: Database
 ) -> None:
     class Busy(Application):
-        async def _execute(self, request: Request) -> Any:
+        async def _execute(self, request: Request, on_behalf_of: str | None) -> Reply:
             raise InProgress
 
     async with (
@@ -271,7 +271,7 @@ async def test_a_bug_is_a_500_with_the_requests_id_and_the_server_lives_on(
     settings: Settings, database: Database
 ) -> None:
     class Broken(Application):
-        async def _execute(self, request: Request) -> Any:
+        async def _execute(self, request: Request, on_behalf_of: str | None) -> Reply:
             raise ZeroDivisionError("a canary in the code")
 
     async with (
