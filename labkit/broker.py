@@ -73,15 +73,16 @@ class Broker:
         """Drop what is ready in the queue; what a consumer holds is not touched."""
         await self._do("DELETE", f"queues/{_path(vhost)}/{_path(queue)}/contents", also_fine=404)
 
-    async def close_connections(self, vhost: str) -> int:
-        """Cut every client off, as a broker's operator can; how many it were.
+    async def close_connections(self, vhost: str, user: str | None = None) -> int:
+        """Cut every client off, or this user only, as a broker's operator can; how many it were.
 
         A connection is listed only some moments after it was opened.
         """
-        open_ones = await self._do("GET", f"vhosts/{_path(vhost)}/connections")
-        for connection in open_ones:
+        all_of_them = await self._do("GET", f"vhosts/{_path(vhost)}/connections")
+        theirs = [each for each in all_of_them if user in (None, each.get("user"))]
+        for connection in theirs:
             await self._do("DELETE", f"connections/{_path(connection['name'])}", also_fine=404)
-        return len(open_ones)
+        return len(theirs)
 
     async def _do(
         self, method: str, path: str, *, also_fine: int | None = None, **options: Any

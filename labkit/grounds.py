@@ -6,24 +6,29 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
 
 from labkit import services
+from labkit.faults.proxy import Proxy
 from labkit.progress import Line
 from labkit.services import Home
 
 Made = TypeVar("Made")
 
-CLIENT, WORKER, DATABASE = "client → broker", "worker → broker", "worker → database"
+CLIENT, WORKER, DATABASE = "client-broker", "worker-broker", "worker-database"
 """The links that have a proxy, in private services."""
 URLS = {CLIENT: "AMQP_URL", WORKER: "SERVER_AMQP_URL", DATABASE: "DATABASE_URL"}
 
 
 class Grounds:
-    """``environment`` has the services' addresses; ``home`` is where private ones live."""
+    """``environment`` has the services' addresses; ``home`` is where private ones live, and
+    ``proxies`` are on the way to them: link → proxy. Nobody else's network is touched.
+    """
 
     def __init__(self, environment: dict[str, str], home: Home | None, stack: ExitStack) -> None:
         self.environment = environment
         self.home = home
+        self.proxies: dict[str, Proxy] = {}
         self._stack = stack
 
     @classmethod
@@ -32,8 +37,11 @@ class Grounds:
         return cls(services.lab_environment(), None, ExitStack())
 
     @classmethod
-    async def private(cls) -> Self:
-        """A RabbitMQ and a PostgreSQL, ended by ``close``, or with this process however it ends."""
+    async def private(cls, seed: int = 0) -> Self:
+        """A RabbitMQ and a PostgreSQL, ended by ``close``, or with this process however it ends.
+
+        ``seed`` is that of the proxies' jitter.
+        """
         stack = ExitStack()
         line = Line()
         line.show("A broker and a database for this lab alone are starting …")
@@ -41,12 +49,20 @@ class Grounds:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-private-")))
             made = services.private_home(folder, durable=False)
             environment, home = await _in_thread(lambda: stack.enter_context(made))
-            return cls(environment, home, stack)
+            grounds = cls(environment, home, stack)
+            await grounds._lay_lines(seed)
+            return grounds
         except BaseException:
             await _in_thread(stack.close)
             raise
         finally:
             line.clear()
+
+    async def _lay_lines(self, seed: int) -> None:
+        for link, name in URLS.items():
+            target = urlsplit(self.environment[name])
+            proxy = Proxy(link, target.hostname or "", target.port or 0, seed)
+            self.proxies[link] = await proxy.open()
 
     @property
     def client_amqp_url(self) -> str:
@@ -61,9 +77,12 @@ class Grounds:
         return self._url(DATABASE)
 
     def _url(self, link: str) -> str:
-        return self.environment[URLS[link]]
+        url = self.environment[URLS[link]]
+        return self.proxies[link].through(url) if link in self.proxies else url
 
     async def close(self) -> None:
+        for proxy in self.proxies.values():
+            await proxy.close()
         await _in_thread(self._stack.close)
 
 

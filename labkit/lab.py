@@ -20,9 +20,10 @@ from labkit.dead_letters import DeadLetters
 from labkit.errors import LabNotOpen
 from labkit.faults.faults import Faults
 from labkit.faults.plan import ENVIRONMENT
+from labkit.faults.scene import Scene
 from labkit.grounds import Grounds
 from labkit.permissions import granted
-from labkit.place import with_path
+from labkit.place import user_of, with_path
 from labkit.rest_client import RestClient
 from labkit.workers import OBEDIENT, RIGHT, Workers
 from server.topology import REQUESTS
@@ -103,7 +104,7 @@ class Lab:
         await self.close()
 
     async def _open(self) -> Self:
-        grounds = await (Grounds.private() if self._private else Grounds.shared())
+        grounds = await (Grounds.private(self._seed) if self._private else Grounds.shared())
         environment = grounds.environment
         self.api_key = environment["API_KEY"]
         self.amqp_url = with_path(environment["ADMIN_AMQP_URL"], self.vhost)
@@ -118,7 +119,7 @@ class Lab:
             OBEDIENT if self._private else RIGHT,
             supervised=self._supervised,
         )
-        faults = Faults(workers, plan, grounds, self._seed)
+        faults = Faults(self._scene(grounds, broker, workers, plan), self._seed)
         self._at_work = _AtWork(grounds, broker, workers, faults)
         try:
             await workers.stop()
@@ -142,6 +143,20 @@ class Lab:
     def faults(self) -> Faults:
         """What can go wrong in this lab, on purpose; closing the lab undoes it all."""
         return self._require_open().faults
+
+    def _scene(self, grounds: Grounds, broker: Broker, workers: Workers, plan: Path) -> Scene:
+        urls = {"client": grounds.client_amqp_url, "worker": grounds.worker_amqp_url}
+        return Scene(
+            workers,
+            broker,
+            self.vhost,
+            self.amqp_url,
+            self.database_url,
+            users={who: user_of(url) for who, url in urls.items()},
+            plan=plan,
+            home=grounds.home,
+            proxies=grounds.proxies,
+        )
 
     def _worker_environment(self, grounds: Grounds, plan: Path) -> dict[str, str]:
         mine = {

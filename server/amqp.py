@@ -38,7 +38,7 @@ class Worker:
     What was delivered before and not acknowledged comes again.
     """
 
-    answers_with: type[Consumer] = Consumer
+    answers_with: Callable[..., Consumer] = Consumer
 
     def __init__(
         self, settings: Settings, application: Application, observe: Observer = nobody

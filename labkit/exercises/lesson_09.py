@@ -20,6 +20,7 @@ class TheOtherDoor(Exercise):
         count = int((books["title"] == TITLE).sum())
         if count == 0:
             return not_attempted(f"There is no book {TITLE!r} in books_v1.")
+        await self.lab.settle()  # a worker replies before it logs
         log = self.lab.log()
         calls = log[(log["time"] > self.since) & (log["action"] == "create_book")]
         if count > 1:

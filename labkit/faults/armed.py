@@ -4,15 +4,11 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from labkit.faults.fault import Fault
+from labkit.faults.fault import Fault, NotReached
 from labkit.faults.plan import Armed
 
 LOOKS_AGAIN = 0.005
 """Seconds."""
-
-
-class NotReached(Exception):
-    """No request got to the step in time: is anything sent, and is a worker there to take it?"""
 
 
 @dataclass
@@ -27,13 +23,17 @@ class ArmedFault(Fault):
         return self.at is not None
 
     async def reached(self, within: float = 10.0) -> str | None:
-        """Returns when a request is there: its id. Raises ``NotReached`` after that time."""
         deadline = time.monotonic() + within
         while not self.happened():
             if time.monotonic() > deadline:
                 raise NotReached(f"{self.name}: {NotReached.__doc__}")
             await asyncio.sleep(LOOKS_AGAIN)
-        request_id = self.armed.reached()["request_id"]
+        return self.request_id
+
+    @property
+    def request_id(self) -> str | None:
+        """Of the request that got there; None before, and while the worker did not know it yet."""
+        request_id = self.armed.reached().get("request_id")
         return None if request_id is None else str(request_id)
 
     @property

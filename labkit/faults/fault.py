@@ -16,6 +16,10 @@ async def nothing_to_undo() -> None:
     """A killed worker stays dead: only the lab's supervisor, or a new one, mends that."""
 
 
+class NotReached(Exception):
+    """It did not happen in time: is anything sent, and is a worker there to take it?"""
+
+
 @dataclass
 class Fault:
     """Something that was done to ``target``. ``async with`` undoes it at the end of the block.
@@ -37,6 +41,13 @@ class Fault:
 
     def happened(self) -> bool:
         return self.at is not None
+
+    async def reached(self, within: float = 10.0) -> str | None:
+        """Returns when it has happened: the id of the request that it happened to, if it was one.
+
+        Raises ``NotReached`` if that takes longer than ``within`` seconds.
+        """
+        return None
 
     async def __aenter__(self) -> Self:
         return self

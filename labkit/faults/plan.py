@@ -22,17 +22,21 @@ from labkit.services.files import read_json, write_atomically
 ENVIRONMENT = "FAULT_PLAN"
 """Names the folder to a worker."""
 
-ACTS = ("kill", "stop", "pause", "slow", "fail", "hold")
-
 
 @dataclass(frozen=True)
 class Order:
-    """What is to happen when a request gets to ``step``; to ``request_id`` only, if it is given."""
+    """What is to happen when a request gets to ``step``; to ``request_id`` only, if it is given.
+
+    The step is one of ``server.steps.Step``, and ``flaws/obeys.py`` knows what may happen there; or
+    it is ``request`` or ``reply``, and means the message itself: ``flaws/tampers.py``.
+    """
 
     step: str
     what: str
     seconds: float = 0.0
     request_id: str | None = None
+    chance: float = 0.0
+    """From 0 to 1, for what is left to chance: whoever gives the order has thrown the dice."""
 
 
 @dataclass(frozen=True)

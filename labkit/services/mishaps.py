@@ -1,4 +1,5 @@
-"""What can happen to a private broker or database: killed, stopped, frozen; and started again.
+"""What can happen to a private broker or database: killed, stopped, frozen, out of memory; and
+started again.
 
 mishaps.kill(home, "broker")        as by kill -9
 mishaps.start(home, "broker")       the same data, the same ports
@@ -41,6 +42,18 @@ def pause(home: Home, service: str) -> None:
 def resume(home: Home, service: str) -> None:
     process = _find(home, service)
     _signal([*identity.descendants(process.pid), process.pid], signal.SIGCONT)
+
+
+def raise_memory_alarm(home: Home, service: str) -> None:
+    """RabbitMQ believes that it may use one byte, so it listens to nobody who publishes
+    (https://www.rabbitmq.com/docs/memory).
+    """
+    rabbitmq.control(home, "set_vm_memory_high_watermark", "absolute", "1")
+
+
+def end_memory_alarm(home: Home, service: str) -> None:
+    """Part of the machine's memory, as it is by default."""
+    rabbitmq.control(home, "set_vm_memory_high_watermark", "0.4")
 
 
 def start(home: Home, service: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from labkit import Lab, ReplyTimeout
 from labkit.errors import FaultImpossible
-from labkit.faults.armed import NotReached
+from labkit.faults.fault import NotReached
 from labkit.services import identity
 from server.steps import Step
 from tests.support import BOOK, eventually
@@ -53,6 +53,7 @@ async def test_two_workers_share_one_order(lab: Lab) -> None:
     await lab.faults.fail(at="applied")
     replies = await asyncio.gather(*(client.request("create_book", BOOK) for _ in range(8)))
     assert {reply.status for reply in replies} == {"ok"}
+    await lab.settle()  # a worker replies, then logs, then acknowledges
     assert (lab.log()["attempt"] == 2).sum() == 1
 
 
@@ -60,6 +61,7 @@ async def test_a_slow_step_takes_the_seconds_it_was_given(lab: Lab) -> None:
     client = await lab.client()
     await lab.faults.slow(0.3, at="received")
     await client.call("ping")
+    await lab.settle()
     assert lab.log()["ms"].iloc[0] >= 300
 
 
@@ -99,6 +101,7 @@ async def test_a_supervised_worker_that_is_killed_comes_back(place: str) -> None
         await client.call("ping")
         await lab.faults.kill("worker-1")
         assert await client.call("ping", timeout=20) == {"pong": True}
+        await lab.settle()
         assert len(lab.log()) == 2
 
 

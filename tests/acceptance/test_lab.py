@@ -24,6 +24,7 @@ async def test_an_open_lab_answers_and_shows_rows_and_queues(place: str) -> None
     async with Lab.open(place) as lab:
         client = await lab.client()
         await client.call("create_book", BOOK, idempotency_key="k")
+        await lab.settle()
         rows, queues, log = await lab.rows("books_v1"), await lab.queues(), lab.log()
     assert rows["title"].tolist() == ["1984"]
     assert queues.loc[REQUESTS].to_dict() == {"type": "quorum", "ready": 0, "unacked": 0}
@@ -43,6 +44,7 @@ async def test_opening_again_begins_anew_and_ends_the_workers_before(place: str)
         assert (await second.rows("books_v1")).empty
         client = await second.client()
         await asyncio.gather(*(client.call("ping") for _ in range(20)))
+        await second.settle()
         assert set(second.log()["worker"]) == {f"lab-{place}-worker-{n}" for n in (1, 2)}
     await first.close()
 

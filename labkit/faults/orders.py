@@ -1,0 +1,52 @@
+"""Orders to the workers of one lab: what has to happen as soon as a request gets to a step."""
+
+from pathlib import Path
+
+from labkit.errors import FaultImpossible
+from labkit.faults.armed import ArmedFault
+from labkit.faults.fault import Journal
+from labkit.faults.plan import Order, Plan
+from labkit.workers import Workers
+from server.steps import Step
+
+ANY_WORKER = "worker"
+
+
+class Orders:
+    """``folder`` is where the workers look for them; what an earlier run left there is gone."""
+
+    def __init__(self, workers: Workers, folder: Path, journal: Journal) -> None:
+        self._workers = workers
+        self._journal = journal
+        self._plan = Plan(folder)
+        self._plan.clear()
+
+    def at_step(
+        self, what: str, step: str, request_id: str | None, seconds: float = 0.0
+    ) -> ArmedFault:
+        """Raises ``FaultImpossible`` if there is no such step, or no worker that obeys."""
+        if step not in list(Step):
+            raise FaultImpossible(f"There is no step {step!r}; there is: {', '.join(Step)}.")
+        return self._arm(Order(step, what, seconds, request_id), f"{what} at {step}", ANY_WORKER)
+
+    def to_message(
+        self, what: str, kind: str, request_id: str | None, seconds: float = 0.0, chance: float = 0
+    ) -> ArmedFault:
+        """The same for a message itself, ``request`` or ``reply``."""
+        order = Order(kind, what, seconds, request_id, chance)
+        return self._arm(order, f"{what} {kind}", kind)
+
+    def _arm(self, order: Order, name: str, target: str) -> ArmedFault:
+        if not self._workers.obedient:
+            raise FaultImpossible(
+                "No worker of this lab obeys: start some that do, `await "
+                'lab.start_workers(1, "flaws")`, or open the lab with private=True.'
+            )
+        armed = self._plan.arm(order)
+
+        async def disarm() -> None:
+            armed.disarm()
+
+        fault = ArmedFault(name, target, disarm, at=None, armed=armed)
+        self._journal.note(fault)
+        return fault
