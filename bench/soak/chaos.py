@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 
 from bench.soak.menu import dealt
+from labkit.errors import FaultImpossible
 from labkit.faults.fault import Fault
 from labkit.faults.faults import Faults
 
@@ -33,6 +34,8 @@ class Chaos:
             due = self._next()
             try:
                 await self._one(stop)
+            except FaultImpossible:  # its victim is not there just now: on to the next card
+                due = time.monotonic()
             except Exception as error:  # whatever it is, the soak goes on and tells of it
                 self.failed.append(f"{self.now}: {type(error).__name__}: {error}")
             finally:

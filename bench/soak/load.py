@@ -14,6 +14,7 @@ from typing import Any
 import aio_pika
 
 from labkit.caller import Caller
+from labkit.faults.messages import POISONS
 from server.errors import ApiError
 from server.topology import REQUESTS
 
@@ -130,7 +131,7 @@ class Client:
     async def _one(self) -> None:
         luck = self._dice.random()
         if luck < POISON:
-            await poison(self._amqp_url, self._dice)
+            await send_poison(self._amqp_url, self._dice)
             return
         ask = self._mix.next()
         if luck > POISON + DUPLICATES:
@@ -171,24 +172,16 @@ class Client:
             known.remove(data["id"])
 
 
-MALFORMED: tuple[tuple[bytes, dict[str, Any]], ...] = (
-    (b"no JSON", {}),
-    (b'{"id": "poison", "version": "v1"', {}),
-    (b"\xff\xfe\x00", {"correlation_id": "poison"}),
-    (b"{}", {"content_type": "text/xml"}),
-    (b'{"id": "poison", "version": "v1", "action": "ping"}', {"reply_to": "api.requests"}),
-    (b"[" * 100_000, {}),
-)
-"""Bodies and properties of what is no request. What kills whoever takes it is one of the faults."""
+async def send_poison(amqp_url: str, dice: random.Random) -> None:
+    """One message that nobody can work on; none if the broker is away just now.
 
-
-async def poison(amqp_url: str, dice: random.Random) -> None:
-    """One message that nobody can work on; none if the broker is away just now."""
-    body, properties = dice.choice(MALFORMED)
+    What kills whoever takes it is one of the faults.
+    """
+    poison = POISONS[dice.choice(list(POISONS))]
     try:
         async with await aio_pika.connect(amqp_url, timeout=5) as connection:
             channel = await connection.channel(publisher_confirms=False)
-            message = aio_pika.Message(body, **({"reply_to": "nobody"} | properties))
+            message = aio_pika.Message(poison.body, **{"reply_to": "nobody", **poison.properties})
             await channel.default_exchange.publish(message, REQUESTS)
     except Exception:  # noqa: S110  (aiormq raises all kinds when a connection breaks)
         pass

@@ -9,12 +9,19 @@ from collections.abc import Awaitable, Callable, Iterator
 
 from labkit.faults.fault import Fault
 from labkit.faults.faults import Faults
+from labkit.faults.messages import Kind
+from labkit.grounds import CLIENT, DATABASE, WORKER
 from server.steps import Step
 
 Make = Callable[[Faults], Awaitable[Fault]]
 
 SLOW = 3.0
 """Seconds that a slow request takes: more than a duplicate waits for it."""
+LATENCY, JITTER = 0.2, 0.15
+"""Seconds in each direction."""
+NARROW = 20_000
+"""Bytes a second."""
+KINDS: tuple[Kind, ...] = ("request", "reply")
 
 
 def dealt(dice: random.Random) -> Iterator[Make]:
@@ -27,7 +34,8 @@ def dealt(dice: random.Random) -> Iterator[Make]:
 
 def deck(dice: random.Random) -> list[Make]:
     """All of them, once; faults at a step come at three steps, which are chosen anew each time."""
-    return [*_of_workers(), *_of_services(), *_at_steps(dice.sample(list(Step), 3))]
+    at_steps = _at_steps(dice.sample(list(Step), 3))
+    return [*_of_workers(), *_of_services(), *_of_lines(), *_of_messages(), *at_steps]
 
 
 def _of_workers() -> list[Make]:
@@ -35,11 +43,15 @@ def _of_workers() -> list[Make]:
         lambda faults: faults.kill("worker"),
         lambda faults: faults.stop("worker"),
         lambda faults: faults.pause("worker"),
+        lambda faults: faults.close_connections("worker"),
+        lambda faults: faults.close_connections("client"),
+        lambda faults: faults.close_connections("database"),
     ]
 
 
 def _of_services() -> list[Make]:
-    return [make for target in ("broker", "database") for make in _of_service(target)]
+    of_each = [make for target in ("broker", "database") for make in _of_service(target)]
+    return [*of_each, lambda faults: faults.memory_alarm()]
 
 
 def _of_service(target: str) -> list[Make]:
@@ -48,6 +60,35 @@ def _of_service(target: str) -> list[Make]:
         lambda faults: faults.stop(target),
         lambda faults: faults.restart(target),
         lambda faults: faults.pause(target),
+    ]
+
+
+def _of_lines() -> list[Make]:
+    of_each = [make for link in (CLIENT, WORKER, DATABASE) for make in _of_line(link)]
+    return [*of_each, lambda faults: faults.network.cut_after(DATABASE, b"COMMIT;")]
+
+
+def _of_line(link: str) -> list[Make]:
+    return [
+        lambda faults: faults.network.latency(link, LATENCY, JITTER),
+        lambda faults: faults.network.bandwidth(link, NARROW),
+        lambda faults: faults.network.black_hole(link),
+        lambda faults: faults.network.reset(link),
+        lambda faults: faults.network.half_close(link),
+    ]
+
+
+def _of_messages() -> list[Make]:
+    of_each = [make for kind in KINDS for make in _of_message(kind)]
+    return [*of_each, lambda faults: faults.messages.poison()]
+
+
+def _of_message(kind: Kind) -> list[Make]:
+    return [
+        lambda faults: faults.messages.drop(kind),
+        lambda faults: faults.messages.duplicate(kind),
+        lambda faults: faults.messages.delay(kind, SLOW),
+        lambda faults: faults.messages.corrupt(kind),
     ]
 
 
