@@ -1,0 +1,136 @@
+"""Every named step of a request × everything that may happen to its worker there.
+
+In each cell ten requests and a repetition are in flight, and the fault happens to one certain
+request at one certain step: nothing depends on timing. Two workers serve; those that die are
+started again. Afterwards the ledger judges the run by all of its invariants.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from labkit import Lab, Ledger
+from labkit.caller import Caller, Reply
+from labkit.faults.fault import Fault
+from server.errors import InProgress
+from server.steps import Step
+from tests.support import BOOK
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LOCK_TIMEOUT = 0.3
+"""Seconds that the repetition waits for the first request with its key."""
+VICTIM, REPETITION, KEY = "victim", "repetition", "the victim's key"
+PATIENCE = 30.0
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lab() -> AsyncIterator[Lab]:
+    name = f"crash-matrix-{os.getpid()}"
+    settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": "0.05,0.2,1"}
+    async with Lab.open(name, workers=0, supervised=True, **settings) as lab:
+        await lab.start_workers(2, "flaws")
+        yield lab
+
+
+async def killed(lab: Lab, step: Step) -> Fault:
+    return await lab.faults.kill(at=step, request_id=VICTIM)
+
+
+async def failing(lab: Lab, step: Step) -> Fault:
+    return await lab.faults.fail(at=step, request_id=VICTIM)
+
+
+async def paused(lab: Lab, step: Step) -> Fault:
+    return await lab.faults.pause(at=step, request_id=VICTIM)
+
+
+async def stopped(lab: Lab, step: Step) -> Fault:
+    return await lab.faults.stop(at=step, request_id=VICTIM)
+
+
+async def held(lab: Lab, step: Step) -> Fault:
+    return await lab.faults.hold(at=step, request_id=VICTIM)
+
+
+async def nothing_else(lab: Lab, fault: Fault) -> None:
+    """It has happened already."""
+
+
+async def signalled_again(lab: Lab, fault: Fault) -> None:
+    os.kill(fault.pid, signal.SIGTERM)  # type: ignore[attr-defined]
+
+
+async def disconnected(lab: Lab, fault: Fault) -> None:
+    await lab.faults.close_connections("worker")
+
+
+async def cut_off_from_the_database(lab: Lab, fault: Fault) -> None:
+    await lab.faults.close_connections("database")
+
+
+async def beyond_the_lock_timeout(lab: Lab, fault: Fault) -> None:
+    await asyncio.sleep(2 * LOCK_TIMEOUT)
+
+
+Arm = Callable[[Lab, Step], Awaitable[Fault]]
+Then = Callable[[Lab, Fault], Awaitable[None]]
+
+FAULTS: dict[str, tuple[Arm, Then]] = {
+    "SIGKILL": (killed, nothing_else),
+    "exception": (failing, nothing_else),
+    "connection closed": (held, disconnected),
+    "backend terminated": (held, cut_off_from_the_database),
+    "paused": (paused, beyond_the_lock_timeout),
+    "SIGTERM twice": (stopped, signalled_again),
+}
+
+
+def bystanders(client: Caller) -> list[Awaitable[Reply]]:
+    """Nine writes of all kinds."""
+    calls = []
+    for number in range(3):
+        name = f"bystander {number}"
+        book, author = BOOK | {"title": name}, {"name": name}
+        calls += [
+            client.request("create_book", book, timeout=PATIENCE),
+            client.request("create_book", book, idempotency_key=name, timeout=PATIENCE),
+            client.request("create_author", author, version="v2", timeout=PATIENCE),
+        ]
+    return calls
+
+
+async def write(client: Caller, request_id: str) -> Reply:
+    return await client.request(
+        "create_book", BOOK, request_id=request_id, idempotency_key=KEY, timeout=PATIENCE
+    )
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_whatever_happens_at_a_step_nothing_is_lost_and_nothing_doubled(
+    lab: Lab, fault: str, step: Step
+) -> None:
+    await lab.reset()
+    arm, then = FAULTS[fault]
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    async with await arm(lab, step) as armed:
+        victim = asyncio.create_task(write(client, VICTIM))
+        others = [asyncio.ensure_future(call) for call in bystanders(client)]
+        assert await armed.reached(PATIENCE) == VICTIM
+        repetition = asyncio.create_task(write(client, REPETITION))
+        await then(lab, armed)
+    for reply in await asyncio.gather(victim, *others):
+        assert reply.status == "ok", reply
+    again = await repetition
+    assert again.error is None or again.error["code"] == InProgress.code
+    verdict = await ledger.verdict()
+    assert verdict.ok, verdict
+    assert (await lab.rows("books_v1"))["title"].tolist().count(BOOK["title"]) == 1
+    await client.close()
