@@ -18,13 +18,16 @@ from labkit.caller import Caller, Reply
 from labkit.errors import BrokerAway, NotConnected, QueueFull, ReplyTimeout, Unroutable
 from labkit.link import Link, Refused, Returned, address
 from server.contract import DEADLINE
-from server.errors import InProgress
+from server.errors import InProgress, RateLimited
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to reconnect."""
 
 AGAIN = 0.5
-"""Seconds until a request is sent again whose first copy is still being worked on."""
+"""Seconds until a request is sent again of which only the newest copy was refused."""
+
+OF_THIS_COPY = (InProgress.code, RateLimited.code)
+"""What such a refusal says is true of one copy of a request, and proves nothing of the others."""
 
 
 @dataclass
@@ -180,8 +183,8 @@ class AsyncAPIClient(Caller):
         except (ValueError, TypeError) as error:
             pending.fail(ReplyTimeout(f"The reply cannot be read ({error}): outcome unknown."))
             return
-        if reply.error is not None and reply.error["code"] == InProgress.code and pending.sent > 1:
-            # What is in progress is our own first copy, whose reply goes where we no longer are.
+        if reply.error is not None and reply.error["code"] in OF_THIS_COPY and pending.sent > 1:
+            # Our first copy may be in progress, or done: its reply went where we no longer are.
             asyncio.get_running_loop().call_later(AGAIN, self._send, pending)
         else:
             pending.reply.set_result(reply)

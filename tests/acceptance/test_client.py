@@ -16,8 +16,11 @@ from labkit.broker import Broker
 from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable
 from server import topology
 from server.application import Application
-from server.errors import InvalidData, KeyReused, NotFound, Unauthorized
+from server.database import Database
+from server.errors import InvalidData, KeyReused, NotFound, RateLimited, Unauthorized
+from server.rate_limit import RateLimit
 from server.settings import Settings
+from server.steps import Step
 from tests.support import BOOK, HOME, as_client, eventually, wire, worker_here
 
 
@@ -193,6 +196,41 @@ async def test_a_lost_connection_is_opened_again_and_the_request_is_applied_once
     rest = await client.call("get_books", {"limit": 100, "cursor": page["next"]})
     assert len(rest["books"]) == 100
     assert rest["next"] is None
+
+
+async def test_a_copy_that_comes_too_fast_does_not_refuse_what_the_first_one_did(
+    settings: Settings, database: Database
+) -> None:
+    class SecondIsTooFast(RateLimit):
+        takes = 0
+
+        def take(self, caller: str | None) -> None:
+            self.takes += 1
+            if self.takes == 2:
+                raise RateLimited
+
+    committed, let_go, limit = asyncio.Event(), asyncio.Event(), SecondIsTooFast()
+
+    async def observe(step: Step, request_id: str | None) -> None:
+        if step is Step.COMMITTED:
+            committed.set()
+            await let_go.wait()
+
+    async with (
+        worker_here(settings, Application(database, observe, limit), observe),
+        AsyncAPIClient(as_client(settings), settings.api_key) as client,
+        Broker(os.environ["MANAGEMENT_URL"]) as broker,
+    ):
+        call = asyncio.create_task(client.request("create_book", BOOK))
+        await committed.wait()
+
+        async def cut_off() -> int:
+            return await broker.close_connections(settings.amqp_url.rsplit("/", 1)[1], "client")
+
+        await eventually(cut_off)
+        let_go.set()
+        reply = await call
+    assert (reply.status, reply.replayed, limit.takes) == ("ok", True, 3)
 
 
 async def test_a_call_before_connect_says_what_to_do(vhost: str) -> None:
