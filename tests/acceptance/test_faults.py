@@ -4,14 +4,17 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
+import aio_pika
 import pytest
 
-from labkit import Lab, ReplyTimeout
-from labkit.errors import FaultImpossible
+from labkit import Lab, ReplyTimeout, outage
+from labkit.errors import FaultImpossible, Unroutable
 from labkit.faults.fault import NotReached
 from labkit.services import identity
 from server.steps import Step
+from server.topology import REQUESTS
 from tests.support import BOOK, eventually
 
 
@@ -103,6 +106,36 @@ async def test_a_supervised_worker_that_is_killed_comes_back(place: str) -> None
         assert await client.call("ping", timeout=20) == {"pong": True}
         await lab.settle()
         assert len(lab.log()) == 2
+
+
+async def test_a_worker_that_cannot_finish_in_time_leaves_the_request_to_the_next(
+    place: str,
+) -> None:
+    async with Lab.open(place, workers=0, drain_timeout=0.3) as lab:
+        await lab.start_workers(1, "flaws")
+        client = await lab.client()
+        hold = await lab.faults.hold(at="applied", request_id="slow")
+        call = asyncio.create_task(client.request("create_book", BOOK, request_id="slow"))
+        await hold.reached()
+        await lab.faults.stop("worker-1")
+        await outage.ended(lab, "worker-1")
+        await lab.start_workers(1)
+        assert (await call).status == "ok"
+        assert len(await lab.rows("books_v1")) == 1
+
+
+async def test_a_worker_whose_queue_is_deleted_declares_it_again_and_consumes(lab: Lab) -> None:
+    client = await lab.client(timeout=1)
+    await client.call("ping")
+    async with await aio_pika.connect(lab.amqp_url) as connection:
+        await (await connection.channel()).queue_delete(REQUESTS)
+
+    async def answers() -> bool:
+        with suppress(Unroutable, ReplyTimeout):
+            return bool(await client.call("ping"))
+        return False
+
+    await eventually(answers)
 
 
 async def test_a_lab_opened_again_ends_a_worker_that_was_left_frozen(place: str) -> None:
