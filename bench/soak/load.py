@@ -15,6 +15,7 @@ import aio_pika
 
 from labkit.caller import Caller
 from labkit.faults.messages import POISONS
+from labkit.link import connect
 from server.errors import ApiError
 from server.topology import REQUESTS
 
@@ -179,7 +180,7 @@ async def send_poison(amqp_url: str, dice: random.Random) -> None:
     """
     poison = POISONS[dice.choice(list(POISONS))]
     try:
-        async with await aio_pika.connect(amqp_url, timeout=5) as connection:
+        async with await connect(amqp_url) as connection:
             channel = await connection.channel(publisher_confirms=False)
             message = aio_pika.Message(poison.body, **{"reply_to": "nobody", **poison.properties})
             await channel.default_exchange.publish(message, REQUESTS)

@@ -15,6 +15,7 @@ from labkit.errors import FaultImpossible
 from labkit.faults.armed import ArmedFault
 from labkit.faults.fault import Fault, Journal
 from labkit.faults.orders import Orders
+from labkit.link import connect
 from server.topology import REQUESTS
 
 Kind = Literal["request", "reply"]
@@ -88,7 +89,7 @@ class Messages:
         if kind not in POISONS:
             raise FaultImpossible(f"There is no poison {kind!r}; there is: {', '.join(POISONS)}.")
         poison = POISONS[kind]
-        async with await aio_pika.connect(self._amqp_url, timeout=5) as connection:
+        async with await connect(self._amqp_url) as connection:
             channel = await connection.channel()
             message = aio_pika.Message(poison.body, **{"reply_to": "nobody", **poison.properties})
             await channel.default_exchange.publish(message, REQUESTS)

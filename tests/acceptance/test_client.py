@@ -11,9 +11,10 @@ from contextlib import suppress
 
 import pytest
 
-from labkit import AsyncAPIClient, ReplyTimeout
+from labkit import AsyncAPIClient, ReplyTimeout, link
 from labkit.broker import Broker
 from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable
+from labkit.services import ports
 from server import topology
 from server.application import Application
 from server.database import Database
@@ -265,6 +266,12 @@ async def test_a_broker_that_is_away_is_named_without_its_password() -> None:
     with pytest.raises(BrokerAway, match=r"127\.0\.0\.1:1 .*make up") as away:
         await AsyncAPIClient("amqp://lab:secret@127.0.0.1:1").connect()
     assert "secret" not in str(away.value)
+
+
+async def test_of_a_connection_that_failed_nothing_is_left_to_the_garbage_collector() -> None:
+    with pytest.raises(OSError, match="Connect call failed"):
+        await link.connect(f"amqp://127.0.0.1:{ports.any_free()}/")
+    await asyncio.to_thread(gc.collect)  # in a thread without a loop: a warning is an error here
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
