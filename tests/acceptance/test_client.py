@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -269,9 +270,12 @@ async def test_a_broker_that_is_away_is_named_without_its_password() -> None:
 
 
 async def test_of_a_connection_that_failed_nothing_is_left_to_the_garbage_collector() -> None:
-    with pytest.raises(OSError, match="Connect call failed"):
+    with suppress(OSError):
         await link.connect(f"amqp://127.0.0.1:{ports.any_free()}/")
-    await asyncio.to_thread(gc.collect)  # in a thread without a loop: a warning is an error here
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        await asyncio.to_thread(gc.collect)  # in a thread that has no event loop
+    assert told == []
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
