@@ -270,8 +270,13 @@ async def test_a_broker_that_is_away_is_named_without_its_password() -> None:
 
 
 async def test_of_a_connection_that_failed_nothing_is_left_to_the_garbage_collector() -> None:
-    with suppress(OSError):
-        await link.connect(f"amqp://127.0.0.1:{ports.any_free()}/")
+    async def fail() -> None:
+        try:
+            await link.connect(f"amqp://127.0.0.1:{ports.any_free()}/")
+        except OSError as error:
+            _kept_with_its_frame = error  # so that only the collector can free it
+
+    await fail()
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         await asyncio.to_thread(gc.collect)  # in a thread that has no event loop
