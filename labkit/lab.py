@@ -54,8 +54,8 @@ class Lab:
         settings: dict[str, object],
     ) -> None:
         self.name = name
-        self.amqp_url = self.database_url = self.api_key = self.rest_url = ""
-        self._client_url = ""
+        self.amqp_url = self.client_amqp_url = self.database_url = ""
+        self.api_key = self.rest_url = ""
         self._worker_count = workers
         self._with_rest = rest
         self._private = private
@@ -109,7 +109,7 @@ class Lab:
         self.api_key = environment["API_KEY"]
         self.amqp_url = with_path(environment["ADMIN_AMQP_URL"], self.vhost)
         self.database_url = with_path(environment["DATABASE_URL"], self.vhost)
-        self._client_url = with_path(grounds.client_amqp_url, self.vhost)
+        self.client_amqp_url = with_path(grounds.client_amqp_url, self.vhost)
         broker = Broker(environment["MANAGEMENT_URL"])
         plan = HOME / ".lab" / "faults" / self.vhost
         workers = Workers(
@@ -210,11 +210,12 @@ class Lab:
     async def client(self, **options: Any) -> AsyncAPIClient:
         """A connected client with the lab's key; ``close()`` of the lab closes it too.
 
-        To the broker it is the user ``client``, who may send requests and read his replies. For
-        anything else connect to ``lab.amqp_url``, whose user may do everything in this lab.
+        To the broker it is the user ``client``, who may send requests and read his replies, as is
+        whoever connects to ``lab.client_amqp_url``. For anything else connect to ``lab.amqp_url``,
+        whose user may do everything in this lab.
         """
         self._require_open()
-        client = AsyncAPIClient(self._client_url, **{"api_key": self.api_key} | options)
+        client = AsyncAPIClient(self.client_amqp_url, **{"api_key": self.api_key} | options)
         self._clients.append(client)
         return await client.connect()
 

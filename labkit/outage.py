@@ -110,7 +110,9 @@ def account(outages: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows, index=list(outages))
 
 
-def plot(outages: Mapping[str, pd.DataFrame]) -> None:
+def plot(
+    outages: Mapping[str, pd.DataFrame], title: str = "The server is killed and started again"
+) -> None:
     """A point for each call: when it was asked, and how long its caller waited."""
     figure, axes = plt.subplots(
         1, len(outages), figsize=(11, 3.4), sharey=True, squeeze=False, layout="constrained"
@@ -127,5 +129,5 @@ def plot(outages: Mapping[str, pd.DataFrame]) -> None:
     axes[0][0].set_ylabel("caller waited (s)")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle("The server is killed and started again", x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     plt.show()

@@ -32,7 +32,7 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        word = "stopped after" if error else "measured in"
+        word = "stopped after" if error else "done in"
         self._show(f"{word} {time.monotonic() - self._began:.0f} s")
 
     def _show(self, text: str) -> None:
