@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import asyncpg
 import pytest
@@ -113,7 +114,7 @@ async def test_in_broken_json(settings: Settings, seen: Seen, body: str) -> None
         assert await parked(client, seen) == "malformed"
 
 
-REFUSED = {
+REFUSED: dict[str, dict[str, Any]] = {
     "an unknown action": {"action": "burn_book"},
     "an unknown version": {"version": "v9"},
     "a key as token": {"auth": None, "data": BOOK | {"auth_token": CANARY}},

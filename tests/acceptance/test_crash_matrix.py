@@ -93,7 +93,7 @@ FAULTS: dict[str, tuple[Arm, Then]] = {
 
 def bystanders(client: Caller) -> list[Awaitable[Reply]]:
     """Nine writes of all kinds."""
-    calls = []
+    calls: list[Awaitable[Reply]] = []
     for number in range(3):
         name = f"bystander {number}"
         book, author = BOOK | {"title": name}, {"name": name}

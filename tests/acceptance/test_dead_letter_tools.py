@@ -246,7 +246,9 @@ async def test_letters_are_selected_by_everything_that_is_said(
         assert list((await dead.list(version="v2"))["id"]) == ["r-9"]
         assert list((await dead.list(since="2031-01-01T00:00:04"))["id"]) == ["r-4"]
         assert len(await dead.list(replays=1)) == 0
-        for wrong in ({"since": "soon"}, {"errors": "internal"}, {"ids": []}, {"replays": "1"}):
+        given: list[dict[str, Any]]
+        given = [{"since": "soon"}, {"errors": "internal"}, {"ids": []}, {"replays": "1"}]
+        for wrong in given:
             with pytest.raises(BadSelection):
                 await dead.list(**wrong)
 

@@ -5,6 +5,7 @@ Nothing here depends on timing: a worker dies at a named step, and a poison mess
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import aio_pika
 import asyncpg
@@ -19,7 +20,7 @@ from server.steps import Step
 from tests.support import BOOK, eventually
 
 RIGHT = "none"
-SETTINGS = {"retry_delays": "0.05", "delivery_limit": 1}
+SETTINGS: dict[str, Any] = {"retry_delays": "0.05", "delivery_limit": 1}
 ENOUGH = 9
 """Failures of one request with these settings, after which the ledger is sure that it goes round:
 twice the two attempts that may be delivered twice.

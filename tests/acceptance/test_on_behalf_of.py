@@ -33,9 +33,9 @@ async def people(database: Database, settings: Settings) -> People:
     async with database.transaction() as connection:
         other = await accounts.add_user(connection, "Ida", Role.LIBRARIAN, None)
         await accounts.add_user(connection, "Rea", Role.READER, None)
-        keys = [await accounts.make_key(connection, name, "") for name in ("Ida", "Rea")]
+        ida, rea = [await accounts.make_key(connection, name, "") for name in ("Ida", "Rea")]
         token = await tokens.issue(connection, Principal(other, "Ida", Role.LIBRARIAN))
-    return People(settings.api_key, *keys, token.token)
+    return People(settings.api_key, ida, rea, token.token)
 
 
 def asked(auth: str | None, **data: str) -> Request:

@@ -45,7 +45,7 @@ async def publish_undecodable(settings: Settings, body: bytes) -> None:
 
 async def all_answered(client: Wire, count: int) -> None:
     """Each at least once: a reply whose acknowledgement was lost is sent again."""
-    seen = set()
+    seen: set[str | None] = set()
     while len(seen) < count:
         reply = await client.reply(within=30)
         assert json.loads(reply.body)["status"] == "ok"

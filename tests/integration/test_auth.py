@@ -39,7 +39,8 @@ async def token_of(call: Caller, name: str = "Rita", password: str = "a long pas
 async def test_a_reader_reads_and_does_not_write(reader: Caller, call: Caller) -> None:
     await call("create_book", BOOK)
     assert (await reader("get_book", {"id": 1})).outcome == "ok"
-    for action, data in [("create_book", BOOK), ("delete_book", {"id": 1})]:
+    writes: list[tuple[str, dict[str, Any]]] = [("create_book", BOOK), ("delete_book", {"id": 1})]
+    for action, data in writes:
         assert (await reader(action, data, idempotency_key="k")).outcome == "forbidden"
     assert len((await call("get_books")).data["books"]) == 1
 

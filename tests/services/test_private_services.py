@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -108,10 +109,10 @@ def test_whoever_holds_services_may_die_at_once(
 
 def test_a_wrong_password_is_refused_and_said_so() -> None:
     url = os.environ["DATABASE_URL"]
-    password = handshake.urlsplit(url).password or ""
+    password = urlsplit(url).password or ""
     with pytest.raises(handshake.Refused) as refused:
         handshake.postgresql(url.replace(password, "guess"))
     assert refused.value.final
     amqp = os.environ["AMQP_URL"]
     with pytest.raises(handshake.Refused, match="ACCESS_REFUSED"):
-        handshake.amqp(amqp.replace(handshake.urlsplit(amqp).password or "", "guess"))
+        handshake.amqp(amqp.replace(urlsplit(amqp).password or "", "guess"))

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -96,19 +97,23 @@ def test_a_program_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
         start("one", ["/no/such/program"], run_dir=tmp_path, log=tmp_path / "log")
 
 
-def test_waiting_for_what_ended_raises_with_its_last_words(run: Start, never: object) -> None:
+def test_waiting_for_what_ended_raises_with_its_last_words(
+    run: Start, never: threading.Event
+) -> None:
     process = run("print('the disk is full')")
     with pytest.raises(NotReady, match="the disk is full"):
         until_ready(process, refuse, deadline=10, cancel=never)
 
 
-def test_waiting_ends_at_the_deadline(run: Start, never: object) -> None:
+def test_waiting_ends_at_the_deadline(run: Start, never: threading.Event) -> None:
     process = run("import time; time.sleep(60)")
     with pytest.raises(NotReady, match="does not answer after 0 s"):
         until_ready(process, refuse, deadline=0.1, cancel=never)
 
 
-def test_a_stranger_on_the_port_is_not_taken_for_our_own_refusal(run: Start, never: object) -> None:
+def test_a_stranger_on_the_port_is_not_taken_for_our_own_refusal(
+    run: Start, never: threading.Event
+) -> None:
     process = run("import time; time.sleep(0.5); print('eaddrinuse')")
     with pytest.raises(PortTaken):
         until_ready(process, let_nobody_in, deadline=30, cancel=never)

@@ -33,12 +33,17 @@ def asked(request_id: str = "a", title: str = "1984", **fields: Any) -> Operatio
 
 def refused(request_id: str = "a", code: str = "conflict", **fields: Any) -> Operation:
     error = f',"status":"error","data":null,"error":{{"code":"{code}"}}}}'
-    told = {"outcome": "refused", "code": code, "answer": error, "row_id": None}
+    told: dict[str, Any] = {"outcome": "refused", "code": code, "answer": error, "row_id": None}
     return asked(request_id, **(told | fields))
 
 
 def unknown(request_id: str = "a", **fields: Any) -> Operation:
-    told = {"outcome": "unknown", "code": "timeout", "replied": False, "answer": None}
+    told: dict[str, Any] = {
+        "outcome": "unknown",
+        "code": "timeout",
+        "replied": False,
+        "answer": None,
+    }
     return asked(request_id, **(told | {"row_id": None} | fields))
 
 
