@@ -169,9 +169,13 @@ class AsyncAPIClient(Caller):
             link.lost.set()  # the keeper connects anew and sends it again
 
     def _refuse(self, pending: Pending, error: Exception) -> None:
-        # Whoever sent it before cannot know what became of that one: only the deadline ends it.
         if pending.sent == 1:
             pending.fail(error)
+        else:  # nobody knows what became of the copy before: only a reply can tell
+            self._send_soon(pending)
+
+    def _send_soon(self, pending: Pending) -> None:
+        asyncio.get_running_loop().call_later(AGAIN, self._send, pending)
 
     def _on_reply(self, correlation_id: str | None, body: bytes, replayed: bool) -> None:
         """Wakes the call that waits. Late replies are dropped: their call has ended already."""
@@ -185,7 +189,7 @@ class AsyncAPIClient(Caller):
             return
         if reply.error is not None and reply.error["code"] in OF_THIS_COPY and pending.sent > 1:
             # Our first copy may be in progress, or done: its reply went where we no longer are.
-            asyncio.get_running_loop().call_later(AGAIN, self._send, pending)
+            self._send_soon(pending)
         else:
             pending.reply.set_result(reply)
 

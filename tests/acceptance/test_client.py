@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import pytest
+from aio_pika.exceptions import DeliveryError
 from yarl import URL
 
 from labkit import AsyncAPIClient, ReplyTimeout, link
@@ -23,7 +24,7 @@ from server.errors import InvalidData, KeyReused, NotFound, RateLimited, Unautho
 from server.rate_limit import RateLimit
 from server.settings import Settings
 from server.steps import Step
-from tests.support import BOOK, HOME, as_client, eventually, wire, worker_here
+from tests.support import BOOK, HOME, Wire, as_client, eventually, wire, worker_here
 
 
 @pytest.fixture
@@ -233,6 +234,43 @@ async def test_a_copy_that_comes_too_fast_does_not_refuse_what_the_first_one_did
         let_go.set()
         reply = await call
     assert (reply.status, reply.replayed, limit.takes) == ("ok", True, 3)
+
+
+async def until_refused(operator: Wire) -> None:
+    """A quorum queue takes some more than its length."""
+    for _ in range(10):
+        await operator.send(operator.body("ping"))
+
+
+async def test_a_copy_that_finds_the_queue_full_is_sent_again_when_there_is_room(
+    settings: Settings, application: Application
+) -> None:
+    small = settings.model_copy(update={"max_queue_length": 1})
+    published: list[tuple[str, str]] = []
+    async with (
+        wire(small) as operator,
+        AsyncAPIClient(as_client(small), small.api_key) as client,
+        Broker(os.environ["MANAGEMENT_URL"]) as broker,
+    ):
+        await topology.declare(operator._channel, small)
+        client.observe = lambda what, request_id: published.append((what, request_id))
+        call = asyncio.create_task(client.request("create_book", BOOK, request_id="mine"))
+        await eventually(lambda: operator.depth(topology.REQUESTS))
+        with pytest.raises(DeliveryError):
+            await until_refused(operator)
+
+        async def cut_off() -> int:
+            return await broker.close_connections(small.amqp_url.rsplit("/", 1)[1], "client")
+
+        async def sent_twice() -> bool:
+            return published.count(("sent", "mine")) == 2
+
+        await eventually(cut_off)
+        await eventually(sent_twice)
+        async with worker_here(small, application):
+            reply = await call
+    assert (reply.status, reply.replayed) == ("ok", True)
+    assert published.count(("accepted", "mine")) == 2
 
 
 async def test_a_call_before_connect_says_what_to_do(vhost: str) -> None:
