@@ -37,7 +37,7 @@ class Intake:
         self._processor = processor
         self._channel = channel
         self._prefetch = prefetch
-        self._careful = True
+        self._careful = prefetch > ONE_AT_A_TIME
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._consuming = asyncio.Lock()
@@ -67,10 +67,19 @@ class Intake:
             self._tag = None
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
-        self._start(self._processor.process(message))
         if self._careful and not message.redelivered:
             self._careful = False
-            self._start(self._consume(self._prefetch))
+            self._start(self._widen(message))
+        else:
+            self._start(self._processor.process(message))
+
+    async def _widen(self, message: AbstractIncomingMessage) -> None:
+        """Consume with the whole prefetch before the first message is acknowledged. Its ack would
+        have the broker send another one, and while the consumer changes, that one comes back to the
+        queue: marked as delivered before, though nobody has seen it.
+        """
+        await self._consume(self._prefetch)
+        await self._processor.process(message)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

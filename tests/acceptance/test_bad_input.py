@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from server import topology
 from server.application import Application
 from server.settings import Settings
 from server.topology import DEAD_LETTERS, REQUESTS
@@ -105,6 +106,19 @@ async def test_what_cannot_be_answered_is_parked_and_not_applied(
     assert parked.headers["x-reason"] == "malformed"
     assert "reply_to" in str(parked.headers["x-error"])
     assert (await client.ask(client.body("get_books")))["data"]["books"] == []
+
+
+async def test_what_expired_while_no_worker_was_there_is_not_worked_on_by_one_that_starts(
+    settings: Settings, application: Application
+) -> None:
+    async with wire(settings) as client:
+        await topology.declare(client._channel, settings)
+        for _ in range(5):
+            for _ in range(10):
+                await client.send(client.body("create_book", BOOK), headers={"x-deadline": 1})
+            async with worker_here(settings, application):
+                replies = [json.loads((await client.reply()).body) for _ in range(10)]
+            assert [reply["error"]["code"] for reply in replies] == ["expired"] * 10
 
 
 async def test_a_reply_queue_that_is_gone_harms_nobody(client: Wire) -> None:
