@@ -167,11 +167,12 @@ class Lab:
         }
         return {name.upper(): str(value) for name, value in (mine | self._settings).items()}
 
-    async def start_workers(self, count: int = 1, *program: str) -> None:
+    async def start_workers(self, count: int = 1, *program: str, **settings: object) -> None:
         """More workers: ``python -m server worker``, or another ``program``, such as one with a
-        flaw, ``lab.start_workers(2, "flaws", "--flaw", "check-then-store")``.
+        flaw, ``lab.start_workers(2, "flaws", "--flaw", "check-then-store")``. ``settings`` are for
+        these alone, ``lab.start_workers(2, prefetch=1)``.
         """
-        await self._require_open().workers.start(count, *program)
+        await self._require_open().workers.start(count, *program, **settings)
 
     async def stop_workers(self) -> None:
         """All of them drain and end."""

@@ -49,6 +49,8 @@ class Workers:
         self._begun: dict[str, int] = {}
         """Name → where the log of its last start begins."""
         self._programs: dict[str, tuple[str, ...]] = {}
+        self._settings: dict[str, dict[str, str]] = {}
+        """Name → what it was told beside the lab's settings."""
         self._program = program
         self._supervisor: asyncio.Task[None] | None = None
         self._supervised = supervised
@@ -58,16 +60,18 @@ class Workers:
         self._log_dir = home / ".lab" / "logs"
         atexit.register(self._kill)
 
-    async def start(self, count: int, *program: str) -> None:
+    async def start(self, count: int, *program: str, **settings: object) -> None:
         """``count`` more workers, numbered on. Returns when all of them consume.
 
-        ``program`` is a module with its arguments, to be run instead of the right server.
+        ``program`` is a module with its arguments, to be run instead of the right server, and
+        ``settings`` are for these workers alone.
 
         Raises ``WorkerFailed`` with the end of the log.
         """
         first = len(self.processes) + 1
         names = [f"worker-{number}" for number in range(first, first + count)]
-        started = [self._start(name, *(program or self._program)) for name in names]
+        told = {setting.upper(): str(value) for setting, value in settings.items()}
+        started = [self._start(name, *(program or self._program), **told) for name in names]
         self.processes += started
         await asyncio.gather(*(self._ready(worker) for worker in started))
         if self._supervised and self._supervisor is None:
@@ -84,7 +88,8 @@ class Workers:
             for number, worker in enumerate(self.processes):
                 if not worker.alive():
                     kind = worker.name.removeprefix(f"lab-{self._name}-")
-                    self.processes[number] = self._start(kind, *self._programs[worker.name])
+                    told = self._settings[worker.name]
+                    self.processes[number] = self._start(kind, *self._programs[worker.name], **told)
 
     async def start_rest(self) -> str:
         """The lab over HTTP, too: its URL, when it listens. Raises ``WorkerFailed``."""
@@ -94,15 +99,16 @@ class Workers:
         lines = map(json.loads, rest.log.read_text().splitlines()[::-1])
         return next(str(line["url"]) for line in lines if line["event"] == "ready")
 
-    def _start(self, kind: str, *program: str, **environment: str) -> process.Process:
+    def _start(self, kind: str, *program: str, **settings: str) -> process.Process:
         name = f"lab-{self._name}-{kind}"
         self._programs[name] = program
+        self._settings[name] = settings
         return process.start(
             name,
             [sys.executable, "-m", *program],
             run_dir=self._run_dir,
             log=self._log(name),
-            env={**self._environment, **environment},
+            env={**self._environment, **settings},
         )
 
     def _log(self, name: str) -> Path:
