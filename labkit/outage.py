@@ -1,6 +1,7 @@
 """A steady load, a real ``kill -9``, and an account of what became of every call."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
@@ -8,9 +9,10 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Self
 
-import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 
+from labkit import figures
 from labkit.lab import HOME, Lab
 from labkit.services import process
 from server.errors import ApiError
@@ -28,6 +30,7 @@ class SteadyLoad:
     def __init__(self, call: Callable[[int], Awaitable[object]], per_second: float) -> None:
         self._call = call
         self._pause = 1 / per_second
+        self._numbers = itertools.count()
         self._calls: set[asyncio.Task[None]] = set()
         self._rows: list[tuple[float, str, float]] = []
         self._sent = asyncio.Event()
@@ -35,14 +38,22 @@ class SteadyLoad:
         self._sender = asyncio.create_task(self._send())
 
     async def _send(self) -> None:
-        number = 0
+        number = 0  # of its own calls: a burst does not delay them
         while True:
-            task = asyncio.create_task(self._one(number))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+            self._ask()
             number += 1
             due = self._began + number * self._pause
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
+
+    def _ask(self) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._one(next(self._numbers)))
+        self._calls.add(task)
+        task.add_done_callback(self._calls.discard)
+        return task
+
+    async def burst(self, count: int) -> None:
+        """So many calls more, all at once. Returns when the outcome of each of them is known."""
+        await asyncio.gather(*[self._ask() for _ in range(count)])
 
     async def _one(self, number: int) -> None:
         asked = self.now()
@@ -114,20 +125,18 @@ def plot(
     outages: Mapping[str, pd.DataFrame], title: str = "The server is killed and started again"
 ) -> None:
     """A point for each call: when it was asked, and how long its caller waited."""
-    figure, axes = plt.subplots(
-        1, len(outages), figsize=(11, 3.4), sharey=True, squeeze=False, layout="constrained"
-    )
+    figure, axes = figures.panels(len(outages), 11, sharey=True)
     for axis, (name, table) in zip(axes[0], outages.items(), strict=True):
-        for outcome, colour in COLOURS.items():
-            calls = table[table["outcome"] == outcome]
-            size = 60 if outcome == "unknown" else 14
-            axis.scatter(calls["asked"], calls["took"], s=size, color=colour, label=outcome)
+        draw_waits(axis, table)
         axis.set_title(name)
         axis.set_xlabel("asked at (s)")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("caller waited (s)")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    plt.show()
+    figures.show(figure, title, axes[0][0])
+
+
+def draw_waits(axis: Axes, table: pd.DataFrame) -> None:
+    """The points of one load, coloured by what became of the call."""
+    for outcome, colour in COLOURS.items():
+        calls = table[table["outcome"] == outcome]
+        size = 60 if outcome == "unknown" else 14
+        axis.scatter(calls["asked"], calls["took"], s=size, color=colour, label=outcome)

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit import figures
 from labkit.progress import Progress
 
 Call = Callable[[], Awaitable[object]]
@@ -143,17 +143,12 @@ def plot(table: pd.DataFrame) -> None:
 
 def _draw(table: pd.DataFrame, title: str, unit: str, panel: Callable[..., None]) -> None:
     actions = list(dict.fromkeys(table.index.get_level_values("action")))
-    figure, axes = plt.subplots(
-        1, len(actions), figsize=(3.6 * len(actions), 3.4), squeeze=False, layout="constrained"
-    )
+    figure, axes = figures.panels(len(actions), 3.6 * len(actions))
     for axis, action in zip(axes[0], actions, strict=True):
         _one_action(axis, _only(table, "action", action), panel)
         axis.set_title(action)
     axes[0][0].set_ylabel(unit)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    plt.show()
+    figures.show(figure, title, axes[0][0])
 
 
 def _one_action(axis: Axes, table: pd.DataFrame, panel: Callable[..., None]) -> None:
@@ -166,9 +161,7 @@ def _one_action(axis: Axes, table: pd.DataFrame, panel: Callable[..., None]) -> 
     axis.set_xlim(-0.5, len(groups) - 0.5)
     axis.margins(y=0.12)
     axis.set_xlabel("calls in flight")
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.grid(axis="y", alpha=0.3)
-    axis.set_axisbelow(True)
+    axis.grid(visible=False, axis="x")
 
 
 def _only(table: pd.DataFrame, level: str, value: str) -> pd.DataFrame:

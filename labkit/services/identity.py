@@ -64,6 +64,24 @@ def command(pid: int) -> str:
         return ""
 
 
+def cpu_seconds(pid: int) -> float | None:
+    """The processor time that a process has used since it started; None if there is none."""
+    if not _has_proc():
+        return seconds(_ps("-o", "time=", "-p", str(pid)))
+    fields = _stat(pid)
+    if fields is None:
+        return None
+    ticks = int(fields[11]) + int(fields[12])  # fields 14 and 15 of proc(5): utime and stime
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def seconds(text: str) -> float | None:
+    """What `ps` prints as a time: [[days-]hours:]minutes:seconds."""
+    parts = [float(part) for part in text.replace("-", ":").split(":") if part]
+    units = (1, 60, 3600, 86400)
+    return sum(p * unit for p, unit in zip(reversed(parts), units, strict=False)) if parts else None
+
+
 def run_as(user: str | None) -> dict[str, Any]:
     """Arguments for `subprocess` that run a program as `user`, without root's groups."""
     if user is None:

@@ -125,3 +125,25 @@ def let_nobody_in() -> None:
 
 def refuse() -> None:
     raise ConnectionRefusedError
+
+
+def test_the_processor_time_of_a_process_grows_while_it_computes() -> None:
+    before = identity.cpu_seconds(os.getpid())
+    assert before is not None
+    while time.process_time() < before + 0.1:
+        pass
+    assert (identity.cpu_seconds(os.getpid()) or 0) > before
+
+
+def test_a_process_that_is_not_there_has_no_processor_time(run: Start) -> None:
+    process = run("pass")
+    process.stop()
+    assert identity.cpu_seconds(process.pid) is None
+
+
+@pytest.mark.parametrize(
+    ("shown", "seconds"),
+    [("0:01.25", 1.25), ("00:01:02", 62), ("2-03:04:05", 183845), ("", None)],
+)
+def test_times_of_ps_are_read(shown: str, seconds: float | None) -> None:
+    assert identity.seconds(shown) == seconds
