@@ -14,6 +14,7 @@ from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
 from labkit.exercises.lesson_03 import MoveToVersion2
 from labkit.exercises.lesson_04 import ImpatientClient
+from labkit.exercises.lesson_08 import Encyclopedia
 from labkit.exercises.lesson_09 import TheOtherDoor
 from server.errors import TooLarge
 from server.topology import REQUESTS
@@ -102,7 +103,8 @@ async def test_workers_end_with_their_kernel(place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [OneStays, OneBookTwoCalls, MoveToVersion2, ImpatientClient, TheOtherDoor]
+    "kind",
+    [OneStays, OneBookTwoCalls, MoveToVersion2, ImpatientClient, Encyclopedia, TheOtherDoor],
 )
 async def test_each_exercise_knows_no_attempt_from_a_solution(
     place: str, kind: type[Exercise]
@@ -134,6 +136,29 @@ async def test_one_door_twice_is_not_two_doors(place: str) -> None:
         assert "one server" in repr(await exercise.check())
         await rabbitmq.call("create_book", dune, idempotency_key="another")
         assert "same idempotency key" in repr(await exercise.check())
+
+
+async def test_volumes_that_are_missing_nameless_or_doubled_are_told_apart(place: str) -> None:
+    async with Lab.open(place) as lab:
+        exercise, client = Encyclopedia(lab), await lab.client()
+
+        async def create(number: int, key: str | None = None) -> None:
+            book = {"title": f"Volume {number}", "author": "Denis Diderot"}
+            await client.call("create_book", book, idempotency_key=key)
+
+        await asyncio.gather(*(create(number, f"volume-{number}") for number in range(1, 61)))
+        assert "40 of 100 volumes are missing" in repr(await exercise.check())
+        await asyncio.gather(*(create(number) for number in range(61, 101)))
+        assert "not every request had an idempotency key" in repr(await exercise.check())
+        await create(7)
+        assert "1 of them more than once: Volume 7 …" in repr(await exercise.check())
+
+
+async def test_the_encyclopedia_goes_through_a_queue_for_twenty(place: str) -> None:
+    async with Lab.open(place, prefetch=1, max_queue_length=20) as lab:
+        exercise = Encyclopedia(lab)
+        await exercise.answer()
+        assert (await exercise.check()).outcome == "right"
 
 
 async def test_a_lab_that_is_down_is_not_taken_for_a_wrong_answer(place: str) -> None:
