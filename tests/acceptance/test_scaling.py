@@ -49,7 +49,7 @@ async def test_a_burst_waits_in_the_queue_and_the_gauge_sees_it(place: str) -> N
         burst = asyncio.create_task(load.burst(50))
 
         async def all_wait() -> bool:
-            return bool((await lab.queues()).loc["api.requests", "ready"] > 50)
+            return int((await lab.queues())["ready"]["api.requests"]) > 50
 
         await eventually(all_wait)
         await lab.start_workers(1)
