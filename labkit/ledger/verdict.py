@@ -56,11 +56,12 @@ class Verdict:
         )
 
     def __repr__(self) -> str:
-        asked = f"{len(self.evidence.operations)} operations ({tally(self.evidence.operations)})"
+        number = len(self.evidence.operations)
+        asked = f"{number} operation{'s' * (number != 1)} ({tally(self.evidence.operations)})"
         if self.ok:
             return f"Nothing lost, nothing doubled: all seven invariants hold for {asked}."
         seen = Counter(violation.invariant for violation in self.found)
-        broken = ", ".join(f"{name} {count} times" for name, count in sorted(seen.items()))
+        broken = ", ".join(f"{name} {_often(count)}" for name, count in sorted(seen.items()))
         first = self.found[0]
         return f"Violated in {asked}: {broken}. First {first.invariant}: {first.seen}."
 
@@ -87,6 +88,10 @@ def as_table(operations: list[Operation]) -> pd.DataFrame:
         for o in operations
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _often(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _escaped(text: str) -> str:
