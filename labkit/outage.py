@@ -122,16 +122,28 @@ def account(outages: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def plot(
-    outages: Mapping[str, pd.DataFrame], title: str = "The server is killed and started again"
+    outages: Mapping[str, pd.DataFrame],
+    title: str = "The server is killed and started again",
+    down: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
-    """A point for each call: when it was asked, and how long its caller waited."""
+    """A point for each call: when it was asked, and how long its caller waited. ``down`` says what
+    was away from when to when, in seconds since the load began: it is shaded.
+    """
     figure, axes = figures.panels(len(outages), 11, sharey=True)
     for axis, (name, table) in zip(axes[0], outages.items(), strict=True):
+        _shade(axis, down or {})
         draw_waits(axis, table)
         axis.set_title(name)
         axis.set_xlabel("asked at (s)")
     axes[0][0].set_ylabel("caller waited (s)")
     figures.show(figure, title, axes[0][0])
+
+
+def _shade(axis: Axes, down: Mapping[str, tuple[float, float]]) -> None:
+    across = axis.get_xaxis_transform()  # x in seconds, y in parts of the height
+    for what, (began, ended) in down.items():
+        axis.axvspan(began, ended, color="#c44e52", alpha=0.15, linewidth=0)
+        axis.text((began + ended) / 2, 0.97, f"no {what}", ha="center", va="top", transform=across)
 
 
 def draw_waits(axis: Axes, table: pd.DataFrame) -> None:

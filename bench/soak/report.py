@@ -86,12 +86,14 @@ def draw(result: Result) -> Figure:
         axes.axvspan(start / 60, end / 60, color="#cccccc", alpha=0.5, linewidth=0)
     axes.set_xlabel("minutes (grey: nothing is asked, the round is judged)")
     axes.set_ylabel("answers a second")
+    axes.set_xlim(0, result.ended / 60)
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper right", ncols=4, frameon=False)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     axes.set_title(
         f"Seed {result.seed}: {len(result.faults)} faults, {len(result.violations)} violations",
         loc="left",
+        pad=14,
     )
     return figure
 
