@@ -4,8 +4,8 @@ It runs before there is a virtual environment, with whatever Python the system h
 may import what `requirements.txt` installs, nor `server` or the rest of `labkit`.
 
 A few names are for everybody else: `private_services` (services of one's own, for a test),
-`private_home` and `mishaps` (the same, to be broken) and `lab_environment` (where the running lab
-listens).
+`private_home` and `mishaps` (the same, to be broken), `lab_environment` (where the running lab
+listens) and `Console` (what its broker knows, and no protocol tells).
 """
 
 import sys
@@ -18,14 +18,18 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before any import that an older 
     )
 
 from labkit.services import mishaps
+from labkit.services.console import Console, ConsoleError
 from labkit.services.environment import lab_environment
 from labkit.services.errors import LabNotRunning, ServiceError
 from labkit.services.layout import Home
 from labkit.services.private import private_home, private_services
-from labkit.services.rabbitmq import QUORUM_TICK
+from labkit.services.rabbitmq import COUNT_EVERY, QUORUM_TICK
 
 __all__ = [
+    "COUNT_EVERY",
     "QUORUM_TICK",
+    "Console",
+    "ConsoleError",
     "Home",
     "LabNotRunning",
     "ServiceError",

@@ -20,6 +20,8 @@ OWN = "LAB_HOME"
 """Names the lab whose `lab.env` was loaded into a shell: its services are no stranger's."""
 OTHER_USERS = ("SERVER_AMQP_URL", "ADMIN_AMQP_URL")
 """How a worker, and an operator, log in to the same broker."""
+BROKER_HOME = "BROKER_HOME"
+"""Names the folder of a broker that is a private one of this machine: see `console`."""
 
 
 def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -61,7 +63,7 @@ def given_services(environ: Mapping[str, str]) -> dict[str, str]:
         )
     if not given:
         return {}
-    others = (*OTHER_USERS, "MANAGEMENT_URL", "REST_URL")
+    others = (*OTHER_USERS, "MANAGEMENT_URL", "REST_URL", BROKER_HOME)
     also = {name: environ[name] for name in others if environ.get(name)}
     return _all_users(given | also)
 

@@ -25,7 +25,7 @@ def private_services(
     home: Path, *, durable: bool = True, tls: Tls | None = None
 ) -> Iterator[dict[str, str]]:
     """A RabbitMQ and a PostgreSQL under `home`; yields AMQP_URL, SERVER_AMQP_URL, ADMIN_AMQP_URL,
-    MANAGEMENT_URL, DATABASE_URL and API_KEY.
+    MANAGEMENT_URL, BROKER_HOME, DATABASE_URL and API_KEY.
 
     They end with the block, and also if this process dies in any way, kill -9 included: a guard
     outlives it. With `durable=True` the data stays in `home`, and the next block finds it again;

@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from labkit.permissions import USERS, definitions
 from labkit.services import ports
+from labkit.services.environment import BROKER_HOME
 from labkit.services.errors import ServiceError
 from labkit.services.layout import Home
 
@@ -19,7 +20,9 @@ def password(home: Home, user: str = BORN_WITH) -> str:
 
 
 def urls(home: Home) -> dict[str, str]:
-    """Where the broker lets each user in. No virtual host: every client library takes `/` then."""
+    """Where the broker lets each user in, and where it lives. No virtual host: every client library
+    takes `/` then.
+    """
     logins = {user.name: f"{user.name}:{password(home, user.name)}" for user in USERS}
     scheme, query = "amqp", ""
     if home.tls is not None:
@@ -27,7 +30,7 @@ def urls(home: Home) -> dict[str, str]:
     where = f"{ports.LOOPBACK}:{home.port('amqp')}{query}"
     addresses = {user.url: f"{scheme}://{logins[user.name]}@{where}" for user in USERS}
     management = f"http://{logins[BORN_WITH]}@{ports.LOOPBACK}:{home.port('management')}"
-    return addresses | {"MANAGEMENT_URL": management}
+    return addresses | {"MANAGEMENT_URL": management, BROKER_HOME: str(home.path)}
 
 
 def make(home: Home) -> None:
