@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 
-from labkit.commands import Command, dead_letters, ledger, queues
+from labkit.commands import Command, dead_letters, ledger, peek, queues
 from labkit.place import Place
 from labkit.services import ServiceError, lab_environment
 from server.errors import ApiError
@@ -18,6 +18,7 @@ from server.errors import ApiError
 COMMANDS: dict[str, Command] = {
     "ledger": ledger,
     "queues": queues,
+    "peek": peek,
     "dead-letters": dead_letters,
 }
 

@@ -1,6 +1,8 @@
 """RabbitMQ's management API, as far as a lab needs it: virtual hosts and queue depths."""
 
 import asyncio
+import re
+from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -8,9 +10,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
-from labkit.errors import BrokerAway
+from labkit.errors import BrokerAway, NoStatistics
 from labkit.permissions import EVERYTHING, Rights
-from labkit.services import QUORUM_TICK
+from labkit.services import COUNT_EVERY, QUORUM_TICK
 
 
 class Broker:
@@ -68,6 +70,35 @@ class Broker:
         exact = {"disable_stats": "true", "enable_queue_totals": "true"}
         queues: list[dict[str, Any]] = await self._do("GET", f"queues/{_path(vhost)}", params=exact)
         return queues
+
+    async def version(self) -> tuple[int, ...]:
+        """Such as ``(4, 0, 5)``."""
+        overview = await self._do("GET", "overview")
+        return tuple(map(int, re.findall(r"\d+", overview["rabbitmq_version"])[:3]))
+
+    async def counters(self, vhost: str) -> dict[str, dict[str, int]]:
+        """How many messages went in and out of each queue since it is there, in the broker's words:
+        ``publish``, ``deliver_get``, ``ack`` … As of the last time that it counted.
+        """
+        found = await self._do("GET", f"queues/{_path(vhost)}")
+        return {queue["name"]: queue.get("message_stats", {}) for queue in found}
+
+    async def counts_every(self) -> float:
+        """Seconds between two times at which it counts; raises ``NoStatistics`` if it never does.
+
+        It does not tell. It tells for how many seconds it keeps what it has counted: a lab's own
+        ``COUNT_EVERY`` goes with a minute, and five seconds with anything else.
+        """
+        overview = await self._do("GET", "overview")
+        if overview.get("disable_stats") or overview.get("rates_mode") == "none":
+            raise NoStatistics
+        ours = 60 in overview["sample_retention_policies"]["detailed"]
+        return COUNT_EVERY if ours else 5
+
+    async def consumers(self, vhost: str) -> Counter[str]:
+        """How many each queue has; as old as ``counters``."""
+        found = await self._do("GET", f"consumers/{_path(vhost)}")
+        return Counter(consumer["queue"]["name"] for consumer in found)
 
     async def purge(self, vhost: str, queue: str) -> None:
         """Drop what is ready in the queue; what a consumer holds is not touched."""

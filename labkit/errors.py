@@ -97,6 +97,21 @@ class NoSuchQueue(ApiError):
     code = "no_such_queue"
 
 
+class CannotLook(ApiError):
+    """Looking into this queue would change what is in it."""
+
+    code = "cannot_look"
+
+    def __init__(self, queue: str, why: str) -> None:
+        super().__init__(f"Nobody can look into {queue}: {why}")
+
+
+class NoStatistics(ApiError):
+    """The broker counts nothing: its management plugin collects no statistics, or no rates."""
+
+    code = "no_statistics"
+
+
 class NoSuchVhost(ApiError):
     """The broker has no virtual host of this name: a notebook's is `lab-` and its number."""
 

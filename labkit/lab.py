@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
+from aio_pika import IncomingMessage
 
-from labkit import queues, tables
+from labkit import peek, queues, tables
 from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
 from labkit.dead_letters import DeadLetters
@@ -25,6 +26,7 @@ from labkit.grounds import Grounds
 from labkit.permissions import granted
 from labkit.place import user_of, with_path
 from labkit.rest_client import RestClient
+from labkit.services import Console
 from labkit.workers import OBEDIENT, RIGHT, Workers
 from server.topology import REQUESTS
 
@@ -120,7 +122,8 @@ class Lab:
             supervised=self._supervised,
         )
         faults = Faults(self._scene(grounds, broker, workers, plan), self._seed)
-        self._at_work = _AtWork(grounds, broker, workers, faults)
+        console = Console.of(environment, self.amqp_url)
+        self._at_work = _AtWork(grounds, broker, workers, faults, console)
         try:
             await workers.stop()
             await broker.delete_vhost(self.vhost)
@@ -233,6 +236,26 @@ class Lab:
         """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``."""
         return await queues.queues(self._require_open().broker, self.vhost)
 
+    async def peek(self, queue: str, count: int = 5) -> pd.DataFrame:
+        """One row for each of the queue's first messages that are ready, without any key.
+
+        They stay where they are, in their order, and no quorum queue counts it as a delivery; in a
+        classic queue, which lends them for the moment, they are ``redelivered`` from then on.
+        While a worker takes messages, it is what one could see.
+
+        Raises ``NoSuchQueue``, with the names that there are, and ``CannotLook``.
+        """
+        return peek.table(await self.messages(queue, count))
+
+    async def messages(self, queue: str, count: int = 5) -> list[IncomingMessage]:
+        """The same as aio-pika's messages, whole: properties, headers and body, keys and all. They
+        cannot be acknowledged: they are not ours.
+        """
+        at_work = self._require_open()
+        return await peek.messages(
+            at_work.broker, self.vhost, self.amqp_url, at_work.console, queue, count
+        )
+
     @property
     def dead_letters(self) -> DeadLetters:
         """The dead letters of this lab, with the lab's own key: it is a librarian's."""
@@ -295,6 +318,7 @@ class _AtWork:
     broker: Broker
     workers: Workers
     faults: Faults
+    console: Console | None
 
     async def close(self) -> None:
         await self.workers.stop()

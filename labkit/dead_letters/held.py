@@ -6,7 +6,7 @@ process, the broker puts it back to where it was.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiormq
@@ -23,7 +23,11 @@ SILENCE = 0.5
 PATIENCE = 5.0
 """Seconds in which the broker puts back what it is given back."""
 
-LOST = (aiormq.exceptions.AMQPError, ConnectionError)
+LOST = (
+    aiormq.exceptions.AMQPError,
+    aiormq.exceptions.ChannelInvalidStateError,
+    ConnectionError,
+)
 """What is raised when the connection breaks."""
 
 
@@ -94,8 +98,11 @@ class Held:
         await self._channel.basic_ack(0, multiple=True)
         self._held = 0
 
-    async def give_back(self) -> None:
+    async def give_back(self, order: Sequence[DeliveredMessage] = ()) -> None:
         """All that is held goes to where it was. Returns when it is there, as a rule.
+
+        A quorum queue puts it back as it comes, batch by batch in no order of ours: there it has to
+        be given all of them in their ``order``.
 
         The broker tells no one when that is. A count may be answered before a requeue that was
         asked for earlier: so we look until all are there, unless somebody takes them meanwhile.
@@ -103,7 +110,10 @@ class Held:
         if not self._held:
             return
         expected = await self.ready() + self._held
-        await self._channel.basic_nack(0, multiple=True, requeue=True)
+        for message in order:
+            await self._channel.basic_nack(message.delivery_tag or 0, requeue=True, wait=False)
+        if not order:
+            await self._channel.basic_nack(0, multiple=True, requeue=True)
         self._held = 0
         deadline = time.monotonic() + PATIENCE
         while await self.ready() < expected and time.monotonic() < deadline:  # noqa: ASYNC110
