@@ -5,7 +5,9 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Generator
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +25,7 @@ from labkit.faults.faults import Faults
 from labkit.faults.plan import ENVIRONMENT
 from labkit.faults.scene import Scene
 from labkit.grounds import Grounds
+from labkit.live import Live
 from labkit.permissions import granted
 from labkit.place import user_of, with_path
 from labkit.rest_client import RestClient
@@ -232,9 +235,34 @@ class Lab:
         self._clients.append(client)
         return await client.connect()
 
-    async def queues(self) -> pd.DataFrame:
-        """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``."""
-        return await queues.queues(self._require_open().broker, self.vhost)
+    async def queues(self, *, rates: bool = False, seconds: float = 1.0) -> pd.DataFrame:
+        """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``.
+
+        With ``rates`` also its ``consumers``, and messages a second that clients ``published``
+        into it, that were ``delivered`` to them, ``acknowledged`` by them, and ``redelivered``.
+        They are measured from now on, for ``seconds`` at least. RabbitMQ counts only now and then,
+        in a lab every second: so it takes up to three seconds. With a broker of your own it counts
+        every five, as a rule, and it takes as much longer. What the broker moves by itself, such
+        as a dead letter, is in no counter of its.
+        """
+        broker = self._require_open().broker
+        if rates:
+            return await queues.measured(broker, self.vhost, seconds)
+        return await queues.queues(broker, self.vhost)
+
+    async def watch_queues(self, seconds: float = 30.0, *, rates: bool = True) -> None:
+        """The table of ``queues``, written anew about every second; interrupt it to end it sooner.
+
+        The last one stays.
+        """
+        watched = queues.watched(self._require_open().broker, self.vhost, with_rates=rates)
+        end = time.monotonic() + seconds
+        with Live(self.vhost) as live:
+            async with aclosing(watched):
+                async for table in watched:
+                    live.show(table)
+                    if time.monotonic() >= end:
+                        break
 
     async def peek(self, queue: str, count: int = 5) -> pd.DataFrame:
         """One row for each of the queue's first messages that are ready, without any key.

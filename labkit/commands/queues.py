@@ -1,11 +1,12 @@
-"""how much is in each queue"""
+"""how much is in each queue, and how fast it goes through"""
 
 import argparse
 
 from labkit.broker import Broker
 from labkit.commands.output import show
+from labkit.live import Live
 from labkit.place import Place
-from labkit.queues import queues
+from labkit.queues import measured, queues, watched
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,4 +16,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(place: Place, options: argparse.Namespace) -> None:
     async with Broker(place.management_url) as broker:
-        show(await queues(broker, place.vhost), nothing=f"{place.vhost} has no queues.")
+        if options.watch:
+            await _watch(broker, place.vhost, options.rates)
+        else:
+            look = measured if options.rates else queues
+            show(await look(broker, place.vhost), nothing=f"{place.vhost} has no queues.")
+
+
+async def _watch(broker: Broker, vhost: str, rates: bool) -> None:
+    live = Live(f"{vhost}, until Ctrl-C")
+    async for table in watched(broker, vhost, with_rates=rates):
+        live.show(table)
