@@ -32,6 +32,11 @@ class Console:
         self._program = program
 
     @classmethod
+    def at(cls, home: Home) -> Self:
+        """Raises `MissingSoftware`."""
+        return cls(home, _program(binaries.need_rabbitmq()))
+
+    @classmethod
     def of(cls, environment: Mapping[str, str], amqp_url: str) -> Self | None:
         """None if the broker at `amqp_url` is not a private one of this machine: it runs in Docker,
         or is somebody's own.
@@ -39,7 +44,7 @@ class Console:
         folder, software = environment.get(BROKER_HOME), binaries.rabbitmq()
         if not folder or software is None:
             return None
-        home, program = Home(Path(folder)), software.epmd.with_name("erl_call")
+        home, program = Home(Path(folder)), _program(software)
         # A shell may still have the variables of another lab.
         ours = urlsplit(amqp_url).port == home.port("amqp")
         return cls(home, program) if ours and program.exists() else None
@@ -65,6 +70,10 @@ class Console:
         if done.returncode or not found:
             raise ConsoleError(f"The broker says: {(done.stderr + done.stdout).strip()[:500]}")
         return printed
+
+
+def _program(software: binaries.RabbitMQ) -> Path:
+    return software.epmd.with_name("erl_call")
 
 
 def binary(text: str) -> str:

@@ -11,6 +11,7 @@ import signal
 import threading
 
 from labkit.services import identity, postgresql, rabbitmq
+from labkit.services.console import Console
 from labkit.services.errors import ServiceError
 from labkit.services.layout import Home
 from labkit.services.process import Process, find
@@ -48,12 +49,16 @@ def raise_memory_alarm(home: Home, service: str) -> None:
     """RabbitMQ believes that it may use one byte, so it listens to nobody who publishes
     (https://www.rabbitmq.com/docs/memory).
     """
-    rabbitmq.control(home, "set_vm_memory_high_watermark", "absolute", "1")
+    _set_watermark(home, "{absolute, 1}")
 
 
 def end_memory_alarm(home: Home, service: str) -> None:
     """Part of the machine's memory, as it is by default."""
-    rabbitmq.control(home, "set_vm_memory_high_watermark", "0.4")
+    _set_watermark(home, "0.4")
+
+
+def _set_watermark(home: Home, watermark: str) -> None:
+    Console.at(home).run(f"vm_memory_monitor:set_vm_memory_high_watermark({watermark})")
 
 
 def start(home: Home, service: str) -> None:

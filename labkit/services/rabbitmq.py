@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -104,22 +103,6 @@ def down(home: Home, *, graceful: bool = True) -> None:
     for name in (NAME, EPMD):  # in this order: a stopping node still talks to its epmd
         if (process := find(name, home.run_dir)) is not None:
             process.stop(signal.SIGTERM, deadline=20 if graceful and name == NAME else 0)
-
-
-def control(home: Home, *command: str) -> str:
-    """What ``rabbitmqctl`` prints, as this node's operator. It takes a second or two.
-
-    Raises ``ServiceError`` with what it complains of.
-    """
-    program = binaries.need_rabbitmq().server.with_name("rabbitmqctl")
-    # The node's own file of settings narrows its code path, where this program is not.
-    environment = _environment(home) | {"RABBITMQ_CONF_ENV_FILE": os.devnull}
-    done = subprocess.run(
-        [program, "--quiet", *command], env=environment, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise ServiceError(f"rabbitmqctl {command[0]}: {(done.stderr or done.stdout).strip()}")
-    return done.stdout
 
 
 def _start_epmd(
