@@ -20,6 +20,11 @@ CMD ["python", "-m", "server", "worker"]
 
 
 FROM packages AS lab
+# For labs with a broker and a database of their own, which a notebook may break: not those of the
+# other containers. Nothing starts by itself in here.
+RUN apt-get update -q \
+ && apt-get install -q -y --no-install-recommends rabbitmq-server postgresql \
+ && rm -rf /var/lib/apt/lists/* /var/lib/postgresql/*
 RUN sed '/^# Tests and checks$/,$d' /opt/requirements.txt > /opt/lab.txt \
  && pip install -c /opt/constraints.txt -r /opt/lab.txt \
  # There is no news for a lab, and the question whether to fetch it would greet every student.
