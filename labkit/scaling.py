@@ -1,7 +1,7 @@
 """What more workers, or more deliveries for each, do to throughput: measured and drawn."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ async def measure(
 ) -> pd.DataFrame:
     """Each kind of work done by each crew, which replaces the workers that there are: one row.
 
-    Twice as many callers ask as the crew can hold deliveries: no worker ever waits for a request.
+    For each worker one caller more asks than it can hold deliveries: no worker ever waits for one.
     ``times`` is how often the crew did what the first one did.
     """
     rows = {}
@@ -34,11 +34,11 @@ async def measure(
         for crew in crews:
             await lab.stop_workers()
             await lab.start_workers(crew.workers, prefetch=crew.prefetch)
-            in_flight = 2 * crew.workers * crew.prefetch
+            in_flight = crew.workers * (crew.prefetch + 1)
             for name, call in works.items():
                 progress.step(f"{name}: {crew.workers} × prefetch {crew.prefetch}")
                 measured = await timing.measure(
-                    call, in_flight=in_flight, seconds=seconds, warm_up=in_flight
+                    call, in_flight=in_flight, seconds=seconds, warm_up=2 * crew.workers
                 )
                 rows[name, *crew] = measured.row()
     return _table({(name, *crew): rows[name, *crew] for name in works for crew in crews})
@@ -52,9 +52,13 @@ def _table(rows: dict[tuple[str, int, int], dict[str, float]]) -> pd.DataFrame:
     return table
 
 
-def plot(table: pd.DataFrame, by: str = "workers") -> None:
-    """How many times as much each crew did, ``by`` its ``workers`` or its ``prefetch``."""
+def plot(table: pd.DataFrame, by: Literal["workers", "prefetch"] = "workers") -> None:
+    """How many times as much was done by more ``workers`` with a prefetch of 1, or by one worker
+    with more ``prefetch``.
+    """
     figure, ((axis,),) = figures.panels(1, 7, height=3.8)
+    other = "prefetch" if by == "workers" else "workers"
+    table = table[table.index.get_level_values(other) == 1].droplevel(other)
     sizes = sorted(set(table.index.get_level_values(by)))
     axis.plot(sizes, sizes, color="black", linestyle=":", label=f"in step with {by}")
     for colour, (work, rows) in zip(COLOURS, table.groupby("work", sort=False), strict=False):

@@ -76,13 +76,14 @@ def plot(spikes: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:
         _draw_queue(queue, readings)
         outage.draw_waits(waits, calls)
         cpu.plot(readings["at"], readings["cpu"], color=COLOURS["cpu"], drawstyle="steps-pre")
+        cpu.axhline(1, color="black", linestyle=":")
         queue.set_title(name)
         cpu.set_xlabel("seconds")
     for row, label in zip(
         axes, ("requests in the queue", "caller waited (s)", "busy cores\n(workers)"), strict=True
     ):
         row[0].set_ylabel(label)
-    axes[2][0].set_ylim(0, 1.05)
+    axes[2][0].set_ylim(bottom=0)
     figures.show(figure, "A spike is absorbed by the queue", axes[0][0])
 
 
