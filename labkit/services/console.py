@@ -5,6 +5,7 @@ Erlang of its own first.
 """
 
 import subprocess
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
@@ -54,9 +55,11 @@ class Console:
 
         Raises `ConsoleError`.
         """
+        # Two at once need two names. They stay in the broker's memory: no more of them than needed.
+        me = f"console-{threading.get_native_id()}"
         try:
             done = subprocess.run(
-                [self._program, "-sname", rabbitmq.NODE, "-fetch_stdout", "-e"],
+                [self._program, "-h", me, "-sname", rabbitmq.NODE, "-fetch_stdout", "-e"],
                 input=f"{program}, ok.\n",
                 env=self._environment,
                 capture_output=True,

@@ -298,6 +298,13 @@ async def test_looking_takes_nothing_from_a_consumer_at_work(here: Place, kind: 
     assert await here.depth("dead") == 0
 
 
+async def test_many_may_look_at_once(here: Place) -> None:
+    await here.declare("q", QUORUM)
+    await here.fill("q", 3)
+    tables = await asyncio.gather(*(here.peek("q") for _ in range(20)))
+    assert [len(table) for table in tables] == [3] * 20
+
+
 async def test_a_lab_is_looked_into(place: str) -> None:
     async with Lab.open(place) as lab:
         await lab.stop_workers()
