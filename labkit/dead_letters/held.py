@@ -21,7 +21,7 @@ SILENCE = 0.5
 """Seconds. If no letter comes for so long, somebody else may have taken what was counted."""
 
 PATIENCE = 5.0
-"""Seconds in which the broker puts back what it is given back."""
+"""Seconds in which the broker puts back at least some of what it is given back."""
 
 LOST = (
     aiormq.exceptions.AMQPError,
@@ -115,8 +115,14 @@ class Held:
         if not order:
             await self._channel.basic_nack(0, multiple=True, requeue=True)
         self._held = 0
-        deadline = time.monotonic() + PATIENCE
-        while await self.ready() < expected and time.monotonic() < deadline:  # noqa: ASYNC110
+        await self._until_ready(expected)
+
+    async def _until_ready(self, expected: int) -> None:
+        """However many they are, as long as some more come back: 100,000 take many seconds."""
+        most, since = -1, time.monotonic()
+        while (ready := await self.ready()) < expected and time.monotonic() - since < PATIENCE:
+            if ready > most:
+                most, since = ready, time.monotonic()
             await asyncio.sleep(0.005)
 
 

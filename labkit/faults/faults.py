@@ -24,6 +24,7 @@ from labkit.faults.network import Network
 from labkit.faults.orders import ANY_WORKER, Orders
 from labkit.faults.outages import SERVICES, Outages
 from labkit.faults.scene import Scene
+from server.steps import Step
 
 
 class Faults:
@@ -55,13 +56,19 @@ class Faults:
         return self.messages.dropped
 
     async def kill(
-        self, target: str = ANY_WORKER, *, at: str | None = None, request_id: str | None = None
+        self,
+        target: str = ANY_WORKER,
+        *,
+        at: str | None = None,
+        request_id: str | None = None,
+        always: bool = False,
     ) -> Fault:
         """SIGKILL. A worker stays dead unless the lab is ``supervised``; broker and database are
-        started again when the fault is healed.
+        started again when the fault is healed. ``always``: each worker that gets to the step, not
+        the first one only; so a message is made that kills whoever takes it.
         """
         if at is not None:
-            return self._orders.at_step("kill", at, request_id)
+            return self._orders.at_step("kill", at, request_id, always=always)
         if target in SERVICES:
             return await self._outages.kill(target)
         self._signal(target, signal.SIGKILL)
@@ -105,13 +112,23 @@ class Faults:
 
         return self._journal.note(Fault("pause worker", target, resume))
 
-    async def slow(self, seconds: float, *, at: str, request_id: str | None = None) -> ArmedFault:
-        """The first request that gets to the step stays there for some seconds."""
-        return self._orders.at_step("slow", at, request_id, seconds)
+    async def slow(
+        self, seconds: float, *, at: str | None = None, request_id: str | None = None
+    ) -> ArmedFault:
+        """The first request that gets to the step stays there for some seconds. Without a step all
+        workers are slow, from now on: each request takes that much longer.
+        """
+        if at is not None:
+            return self._orders.at_step("slow", at, request_id, seconds)
+        return self._orders.at_step("slow", Step.RECEIVED, request_id, seconds, always=True)
 
-    async def fail(self, *, at: str, request_id: str | None = None) -> ArmedFault:
-        """The first request that gets to the step meets a bug: an exception that nobody foresaw."""
-        return self._orders.at_step("fail", at, request_id)
+    async def fail(
+        self, *, at: str, request_id: str | None = None, always: bool = False
+    ) -> ArmedFault:
+        """The first request that gets to the step meets a bug: an exception that nobody foresaw.
+        ``always``: whoever gets there.
+        """
+        return self._orders.at_step("fail", at, request_id, always=always)
 
     async def hold(self, *, at: str, request_id: str | None = None) -> ArmedFault:
         """The first request that gets to the step stays there until it is healed. ``await

@@ -22,12 +22,19 @@ class Orders:
         self._plan.clear()
 
     def at_step(
-        self, what: str, step: str, request_id: str | None, seconds: float = 0.0
+        self,
+        what: str,
+        step: str,
+        request_id: str | None,
+        seconds: float = 0.0,
+        *,
+        always: bool = False,
     ) -> ArmedFault:
         """Raises ``FaultImpossible`` if there is no such step, or no worker that obeys."""
         if step not in list(Step):
             raise FaultImpossible(f"There is no step {step!r}; there is: {', '.join(Step)}.")
-        return self._arm(Order(step, what, seconds, request_id), f"{what} at {step}", ANY_WORKER)
+        order = Order(step, what, seconds, request_id, always=always)
+        return self._arm(order, f"{what} at {step}", ANY_WORKER)
 
     def to_message(
         self, what: str, kind: str, request_id: str | None, seconds: float = 0.0, chance: float = 0

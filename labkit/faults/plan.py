@@ -6,8 +6,8 @@
     7.released  whoever is held may go on
 
 Taking is a rename, which succeeds for one worker only: each fault happens once, however many
-workers there are. Since they are files, a plan outlives the kernel that made it, and a command can
-make one for a lab that a notebook has opened.
+workers there are, unless the order says always. Since they are files, a plan outlives the kernel
+that made it, and a command can make one for a lab that a notebook has opened.
 """
 
 import itertools
@@ -37,6 +37,8 @@ class Order:
     request_id: str | None = None
     chance: float = 0.0
     """From 0 to 1, for what is left to chance: whoever gives the order has thrown the dice."""
+    always: bool = False
+    """Not once, but each time, until it is disarmed."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Plan:
             if order is None or order.step != step or order.request_id not in (None, request_id):
                 continue
             armed = Armed(path.with_suffix(""))
-            if armed.take():
+            if order.always or armed.take():
                 armed.announce(request_id)
                 return order, armed
         return None

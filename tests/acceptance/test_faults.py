@@ -68,6 +68,50 @@ async def test_a_slow_step_takes_the_seconds_it_was_given(lab: Lab) -> None:
     assert lab.log()["ms"].iloc[0] >= 300
 
 
+async def test_slow_workers_are_slow_each_time_until_it_is_healed(lab: Lab) -> None:
+    client = await lab.client()
+    async with await lab.faults.slow(1):
+        await client.call("ping")
+        await client.call("ping")
+    await client.call("ping")
+    await lab.settle()
+    took = lab.log()["ms"].tolist()
+    assert min(took[:2]) >= 1000
+    assert took[2] < min(took[:2])
+
+
+async def test_a_message_that_kills_whoever_takes_it_is_parked_and_the_others_are_answered(
+    place: str,
+) -> None:
+    async with Lab.open(place, workers=0, supervised=True, delivery_limit=2) as lab:
+        await lab.start_workers(1, "flaws")
+        client = await lab.client(timeout=60)
+        kill = await lab.faults.kill(at="received", request_id="deadly", always=True)
+        call = asyncio.create_task(client.request("create_book", BOOK, request_id="deadly"))
+        await kill.reached()
+        assert await client.call("ping") == {"pong": True}
+
+        async def parked() -> bool:
+            return len(await lab.dead_letters.list()) == 1
+
+        await eventually(parked, within=40)
+        letter = await lab.dead_letters.show("deadly")
+        assert letter.summary.error == "delivery_limit"
+        assert (await lab.rows("books_v1")).empty
+        call.cancel()
+
+
+async def test_a_bug_that_is_always_there_ends_in_a_dead_letter(place: str) -> None:
+    async with Lab.open(place, workers=0, retry_delays="0.05,0.05") as lab:
+        await lab.start_workers(1, "flaws")
+        client = await lab.client()
+        await lab.faults.fail(at="applied", request_id="poison", always=True)
+        reply = await client.request("create_book", BOOK, request_id="poison")
+        assert reply.error is not None
+        assert reply.error["code"] == "internal"
+        assert (await lab.dead_letters.show("poison")).summary.attempts == 3
+
+
 async def test_a_paused_worker_is_silent_until_it_is_healed(lab: Lab) -> None:
     client = await lab.client()
     async with await lab.faults.pause("worker-1"):
