@@ -9,7 +9,6 @@ import asyncio
 import atexit
 import threading
 from collections.abc import Coroutine
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import nest_asyncio
@@ -63,12 +62,7 @@ class BlockingAPIClient:
     def __enter__(self) -> Self:
         return self.connect()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def call(self, action: str, data: dict[str, Any] | None = None, **options: Any) -> Any:

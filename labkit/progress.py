@@ -104,10 +104,5 @@ class Tally:
             self._due = time.monotonic() + INTERVAL
             self._line.show(f"{self._verb} {self._done:,} of {self._total:,}")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._line.clear()
