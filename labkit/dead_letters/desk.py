@@ -165,7 +165,7 @@ class DeadLetters:
             if queue != DEAD_LETTERS:
                 count = await Held(channel, DEAD_LETTERS).ready()
                 raise BadSelection(
-                    f"Nothing was done. {count} letters would be gone for ever: to purge them, "
+                    f"Nothing was done. {count} letter{'s' * (count != 1)} would be gone for ever. To purge, "
                     f"give the queue's name, {DEAD_LETTERS}. To keep them in a file, archive them."
                 )
             return (await channel.queue_purge(queue)).message_count or 0
