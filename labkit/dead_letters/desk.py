@@ -164,8 +164,9 @@ class DeadLetters:
             channel = await connection.channel()
             if queue != DEAD_LETTERS:
                 count = await Held(channel, DEAD_LETTERS).ready()
+                letters = f"{count:,} letter{'s' * (count != 1)}"
                 raise BadSelection(
-                    f"Nothing was done. {count} letter{'s' * (count != 1)} would be gone for ever. To purge, "
+                    f"Nothing was done. {letters} would be gone for ever: to purge them, "
                     f"give the queue's name, {DEAD_LETTERS}. To keep them in a file, archive them."
                 )
             return (await channel.queue_purge(queue)).message_count or 0
