@@ -31,7 +31,7 @@ async def _carry_out(order: Order, armed: Armed) -> None:
         case "stop":
             os.kill(os.getpid(), signal.SIGTERM)
         case "pause":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            _pause(armed)
         case "slow":
             await asyncio.sleep(order.seconds)
         case "fail":
@@ -39,3 +39,9 @@ async def _carry_out(order: Order, armed: Armed) -> None:
         case "hold":
             while not armed.released():  # noqa: ASYNC110  (another process releases it)
                 await asyncio.sleep(LOOKS_AGAIN)
+
+
+def _pause(armed: Armed) -> None:
+    if not armed.released():
+        os.kill(os.getpid(), signal.SIGSTOP)  # returns when somebody lets us go on
+    armed.end()

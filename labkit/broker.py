@@ -1,6 +1,7 @@
 """RabbitMQ's management API, as far as a lab needs it: virtual hosts and queue depths."""
 
 import asyncio
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -98,13 +99,21 @@ class Broker:
         """Drop what is ready in the queue; what a consumer holds is not touched."""
         await self._do("DELETE", f"queues/{_path(vhost)}/{_path(queue)}/contents", also_fine=404)
 
-    async def close_connections(self, vhost: str, user: str | None = None) -> int:
+    async def close_connections(
+        self, vhost: str, user: str | None = None, opened_before: float = math.inf
+    ) -> int:
         """Cut every client off, or this user only, as a broker's operator can; how many it were.
 
-        A connection is listed only some moments after it was opened.
+        ``opened_before`` is seconds since 1970, by the broker's clock. A connection is listed only
+        some moments after it was opened.
         """
         all_of_them = await self._do("GET", f"vhosts/{_path(vhost)}/connections")
-        theirs = [each for each in all_of_them if user in (None, each.get("user"))]
+        theirs = [
+            each
+            for each in all_of_them
+            if user in (None, each.get("user"))
+            and each.get("connected_at", 0) <= opened_before * 1000
+        ]
         for connection in theirs:
             await self._do("DELETE", f"connections/{_path(connection['name'])}", also_fine=404)
         return len(theirs)

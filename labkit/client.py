@@ -18,7 +18,7 @@ from labkit.caller import Caller, Reply
 from labkit.errors import BrokerAway, NotConnected, QueueFull, ReplyTimeout, Unroutable
 from labkit.link import Link, Refused, Returned, address
 from server.contract import DEADLINE
-from server.errors import InProgress, RateLimited
+from server.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds between attempts to reconnect."""
@@ -26,8 +26,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 AGAIN = 0.5
 """Seconds until a request is sent again of which only the newest copy was refused."""
 
-OF_THIS_COPY = (InProgress.code, RateLimited.code)
+OF_THIS_COPY = {kind.code for kind in (InProgress, RateLimited, Expired, Unauthorized, Forbidden)}
 """What such a refusal says is true of one copy of a request, and proves nothing of the others."""
+
+LONGEST_ID = 255
+"""Bytes. AMQP has no longer ``correlation_id``."""
+LARGEST_BODY = 16 * 1024 * 1024 - 1
+"""Bytes. Of a larger message RabbitMQ closes the channel, from 4.0 on."""
 
 
 @dataclass
@@ -56,8 +61,9 @@ class AsyncAPIClient(Caller):
     """Calls the Library API over RabbitMQ; any number of calls may be in flight at a time.
 
     A lost connection is opened again, and every request that still waits is sent again with the
-    same id, by which the server knows it. A call ends in data, in a definite error, or in
-    ``ReplyTimeout``, which says that the outcome is unknown.
+    same id, by which the server knows it. A call ends in data, in a definite error, or in one that
+    says that the outcome is unknown (``is_definite`` is False): that is ``ReplyTimeout``, or what
+    the server answers when it does not know either, ``unavailable``, ``internal``, ``in_progress``.
     """
 
     def __init__(self, amqp_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
@@ -115,7 +121,7 @@ class AsyncAPIClient(Caller):
         """The whole reply, whether it says ok or error.
 
         Raises ``ReplyTimeout``; ``Unroutable`` or ``QueueFull`` at once if the broker does not
-        take the request; ``NotConnected``.
+        take the request; ``NotConnected``; ``ValueError`` for what AMQP cannot carry.
         """
         if self._keeper is None:
             raise NotConnected
@@ -130,7 +136,9 @@ class AsyncAPIClient(Caller):
             "idempotency_key": idempotency_key,
         }
         deadline = round((time.time() + seconds) * 1000)
-        return await self._reply_to(Pending(request_id, to_json(body), deadline), action, seconds)
+        pending = Pending(request_id, to_json(body), deadline)
+        _require_sendable(pending)
+        return await self._reply_to(pending, action, seconds)
 
     async def _reply_to(self, pending: Pending, action: str, seconds: float) -> Reply:
         if pending.id in self._pending:
@@ -194,14 +202,18 @@ class AsyncAPIClient(Caller):
             pending.reply.set_result(reply)
 
     async def _keep_linked(self, link: Link) -> None:
+        opened_at, pause = time.monotonic(), 0.0
         while not await self._is_closed_before(link.lost):
+            lived = time.monotonic() - opened_at
+            # One that was lost as soon as it was open may be lost again: not at once.
+            pause = 0.0 if lived > LONGEST_PAUSE else min(pause * 2 + FIRST_PAUSE, LONGEST_PAUSE)
             self._link = None
             with suppress(Exception):  # it is broken: there are many ways to say so
                 await link.close()
-            opened = self._link = await self._link_again()
+            opened = self._link = await self._link_again(pause)
             if opened is None:
                 return
-            link = opened
+            link, opened_at = opened, time.monotonic()
             for pending in list(self._pending.values()):
                 self._send(pending)
 
@@ -214,12 +226,12 @@ class AsyncAPIClient(Caller):
                 wait.cancel()
         return self._closing.is_set()
 
-    async def _link_again(self) -> Link | None:
-        """A new link; None if the client is closed first. An attempt to connect is never cancelled:
-        aiormq would leave its socket open.
+    async def _link_again(self, pause: float) -> Link | None:
+        """A new link after a pause; None if the client is closed first.
+
+        An attempt to connect is never cancelled: aiormq would leave its socket open.
         """
-        pause = FIRST_PAUSE
-        while not self._closing.is_set():
+        while not await self._is_closed_within(pause):
             try:
                 return await Link.open(self._url, self._on_reply)
             except asyncio.CancelledError:
@@ -227,7 +239,18 @@ class AsyncAPIClient(Caller):
                     raise  # it is us who are cancelled, not something inside aiormq
             except Exception:  # noqa: S110  (aiormq raises all kinds when a connection breaks early)
                 pass
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         return None
+
+    async def _is_closed_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        return self._closing.is_set()
+
+
+def _require_sendable(pending: Pending) -> None:
+    """Raises ``ValueError``: what cannot be sent would only break the connection."""
+    if len(pending.id.encode()) > LONGEST_ID:
+        raise ValueError(f"The request's id has more than {LONGEST_ID} bytes: take a shorter one.")
+    if len(pending.body) > LARGEST_BODY:
+        raise ValueError(f"The request has more than {LARGEST_BODY:,} bytes: send less at a time.")

@@ -19,14 +19,15 @@ LASTS = (0.5, 4.5)
 class Chaos:
     """``happened`` are the faults so far; ``now`` is the one that is active."""
 
-    def __init__(self, faults: Faults, dice: random.Random) -> None:
+    def __init__(self, faults: Faults, dice: random.Random, deck: random.Random) -> None:
+        """``dice`` decide when, and ``deck`` what: whose order is the seed's alone."""
         self.happened: list[Fault] = []
         self.now: Fault | None = None
         self.failed: list[str] = []
         """Faults that could not be made or healed, in words: the lab is at fault then."""
         self._faults = faults
         self._dice = dice
-        self._menu = dealt(dice)
+        self._menu = dealt(deck)
 
     async def run(self, stop: asyncio.Event) -> None:
         due = self._next()

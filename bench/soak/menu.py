@@ -21,6 +21,7 @@ LATENCY, JITTER = 0.2, 0.15
 """Seconds in each direction."""
 NARROW = 20_000
 """Bytes a second."""
+DEADLY = "deadly"
 KINDS: tuple[Kind, ...] = ("request", "reply")
 
 
@@ -43,10 +44,20 @@ def _of_workers() -> list[Make]:
         lambda faults: faults.kill("worker"),
         lambda faults: faults.stop("worker"),
         lambda faults: faults.pause("worker"),
+        lambda faults: faults.slow(LATENCY),
+        lambda faults: faults.fail(at=Step.APPLIED, always=True),
+        deadly,
         lambda faults: faults.close_connections("worker"),
         lambda faults: faults.close_connections("client"),
         lambda faults: faults.close_connections("database"),
     ]
+
+
+async def deadly(faults: Faults) -> Fault:
+    """A message that kills whoever takes it, again and again, as long as this lasts."""
+    kill = await faults.kill(at=Step.RECEIVED, request_id=DEADLY, always=True)
+    await faults.messages.poison("no JSON", request_id=DEADLY)
+    return kill
 
 
 def _of_services() -> list[Make]:
@@ -74,7 +85,8 @@ def _of_line(link: str) -> list[Make]:
         lambda faults: faults.network.bandwidth(link, NARROW),
         lambda faults: faults.network.black_hole(link),
         lambda faults: faults.network.reset(link),
-        lambda faults: faults.network.half_close(link),
+        lambda faults: faults.network.half_close(link, "to client"),
+        lambda faults: faults.network.half_close(link, "to server"),
     ]
 
 

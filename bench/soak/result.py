@@ -5,8 +5,13 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from labkit.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.ledger import Verdict, Violation
 from labkit.ledger.operations import Operation
+from server.errors import BY_CODE
+
+HONEST = BY_CODE.keys() | {kind.code for kind in (ReplyTimeout, QueueFull, Unroutable)}
+"""What a call may end in, beside data; anything else is a bug of the client."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Result:
         self.rounds += 1
         for operation in verdict.evidence.operations:
             self._count(operation)
+            if operation.code is not None and operation.code not in HONEST:
+                self.troubles.append(f"a call ended in {operation.code}: {operation}")
         self.places.update(verdict.counts)
         self.faults += faults
         self.violations += [(self.rounds, violation) for violation in verdict.found]

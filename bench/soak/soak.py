@@ -37,9 +37,9 @@ class Soak:
         self._lab = lab
         self._duration = duration
         self._folder = folder
-        self._dice = random.Random(seed)  # noqa: S311  (no secret)
         self._line = Line()
-        self._chaos = Chaos(lab.faults, self._dice)
+        dice, deck = (random.Random(f"{seed} {what}") for what in ("dice", "deck"))  # noqa: S311
+        self._chaos = Chaos(lab.faults, dice, deck)
         self._links: list[AsyncAPIClient] = []
 
     async def run(self) -> Result:

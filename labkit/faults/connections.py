@@ -8,8 +8,10 @@ import asyncpg
 from labkit.broker import Broker
 from labkit.errors import FaultImpossible
 
-LISTED_WITHIN = 5.0
-"""Seconds. The management API lists a connection some moments after it was opened."""
+LISTED_AFTER = 1.25
+"""Of the time between two counts of the broker: so late it lists a connection that was opened."""
+LOOKS_AGAIN = 0.1
+"""Seconds."""
 
 TERMINATE = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -18,12 +20,17 @@ WHERE datname = current_database() AND application_name = 'library-server'
 
 
 async def close_amqp(broker: Broker, vhost: str, user: str) -> None:
-    """All those of this user of the broker, who is told why. Raises ``FaultImpossible``."""
-    deadline = time.monotonic() + LISTED_WITHIN
-    while not await broker.close_connections(vhost, user):
-        if time.monotonic() > deadline:
-            raise FaultImpossible(f"No connection of the user {user!r} is open.")
-        await asyncio.sleep(0.1)
+    """All those that this user of the broker has now, also the newest; he is told why.
+
+    Raises ``FaultImpossible`` if he has none.
+    """
+    began, closed = time.time(), 0
+    end = time.monotonic() + LISTED_AFTER * await broker.counts_every()
+    while time.monotonic() < end:
+        closed += await broker.close_connections(vhost, user, opened_before=began)
+        await asyncio.sleep(LOOKS_AGAIN)
+    if not closed:
+        raise FaultImpossible(f"No connection of the user {user!r} is open.")
 
 
 async def terminate_backends(database_url: str) -> None:

@@ -94,15 +94,7 @@ class Faults:
     ) -> Fault:
         """SIGSTOP: alive, connected, and silent, until it is healed."""
         if at is not None:
-            fault = self._orders.at_step("pause", at, request_id)
-
-            async def go_on() -> None:
-                fault.armed.disarm()
-                if fault.pid is not None:
-                    _continue(fault.pid)
-
-            fault.undo = go_on
-            return fault
+            return self._orders.at_step("pause", at, request_id)
         if target in SERVICES:
             return await self._outages.pause(target)
         pid = self._signal(target, signal.SIGSTOP)

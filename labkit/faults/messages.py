@@ -83,7 +83,7 @@ class Messages:
             raise FaultImpossible(f"There is no message {kind!r}; there is: request, reply.")
         return self._orders.to_message(what, kind, request_id, seconds, self._chance.random())
 
-    async def poison(self, kind: str | None = None) -> Fault:
+    async def poison(self, kind: str | None = None, *, request_id: str | None = None) -> Fault:
         """A message that nobody can work on goes into ``api.requests``: one of ``POISONS``."""
         kind = kind or self._chance.choice(list(POISONS))
         if kind not in POISONS:
@@ -91,7 +91,8 @@ class Messages:
         poison = POISONS[kind]
         async with await connect(self._amqp_url) as connection:
             channel = await connection.channel()
-            message = aio_pika.Message(poison.body, **{"reply_to": "nobody", **poison.properties})
+            properties = {"reply_to": "nobody", "correlation_id": request_id, **poison.properties}
+            message = aio_pika.Message(poison.body, **properties)
             await channel.default_exchange.publish(message, REQUESTS)
         return self._journal.at_once(f"poison: {kind}", REQUESTS)
 

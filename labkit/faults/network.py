@@ -94,7 +94,7 @@ class Cut(Fault):
 
     def happened(self) -> bool:
         if self.at is None and self.tripwire.has_tripped():
-            self.at = time.time()
+            self.at = self.healed = time.time()
         return self.at is not None
 
     async def reached(self, within: float = 10.0) -> None:

@@ -50,10 +50,12 @@ class Orders:
                 'lab.start_workers(1, "flaws")`, or open the lab with private=True.'
             )
         armed = self._plan.arm(order)
-
-        async def disarm() -> None:
-            armed.disarm()
-
-        fault = ArmedFault(name, target, disarm, at=None, armed=armed)
+        fault = ArmedFault(name, target, at=None, armed=armed, lasts=_lasts(order))
+        fault.undo = fault.disarm
         self._journal.note(fault)
         return fault
+
+
+def _lasts(order: Order) -> float | None:
+    """Seconds; None for what goes on until it is healed."""
+    return None if order.always or order.what in ("hold", "pause") else order.seconds

@@ -4,6 +4,7 @@
     7.taken     a worker has got to the step, and does it
     7.reached   {"pid": …, "request_id": …, "at": seconds since 1970}
     7.released  whoever is held may go on
+    7.ended     whoever was paused goes on
 
 Taking is a rename, which succeeds for one worker only: each fault happens once, however many
 workers there are, unless the order says always. Since they are files, a plan outlives the kernel
@@ -59,6 +60,14 @@ class Armed:
         self.stem.with_suffix(".armed").unlink(missing_ok=True)
         self.release()
 
+    def is_over(self) -> bool:
+        """Nobody has got there, or whoever did goes on."""
+        return not self.stem.with_suffix(".taken").exists() or self._ended.exists()
+
+    @property
+    def _ended(self) -> Path:
+        return self.stem.with_suffix(".ended")
+
     # The worker's side.
 
     def take(self) -> bool:
@@ -72,6 +81,9 @@ class Armed:
     def announce(self, request_id: str | None) -> None:
         report = {"pid": os.getpid(), "request_id": request_id, "at": time.time()}
         write_atomically(self.stem.with_suffix(".reached"), json.dumps(report))
+
+    def end(self) -> None:
+        self._ended.touch()
 
     def released(self) -> bool:
         return self.stem.with_suffix(".released").exists()

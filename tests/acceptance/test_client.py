@@ -201,6 +201,19 @@ async def test_a_lost_connection_is_opened_again_and_the_request_is_applied_once
     assert rest["next"] is None
 
 
+async def test_what_amqp_cannot_carry_is_refused_before_it_breaks_the_connection(
+    client: AsyncAPIClient,
+) -> None:
+    link = client._link
+    with pytest.raises(ValueError, match="255 bytes"):
+        await client.request("ping", request_id="x" * 256)
+    with pytest.raises(ValueError, match="send less"):
+        await client.request("create_book", {"title": "x" * 2**24})
+    assert await client.call("ping") == {"pong": True}
+    assert client._link is link
+    assert client._pending == {}
+
+
 async def test_a_copy_that_comes_too_fast_does_not_refuse_what_the_first_one_did(
     settings: Settings, database: Database
 ) -> None:

@@ -19,10 +19,11 @@ from labkit.caller import Caller, Reply
 from labkit.faults.fault import Fault
 from server.errors import InProgress
 from server.steps import Step
-from tests.support import BOOK
+from tests.support import BOOK, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+WORKERS = 2
 LOCK_TIMEOUT = 0.3
 """Seconds that the repetition waits for the first request with its key."""
 VICTIM, REPETITION, KEY = "victim", "repetition", "the victim's key"
@@ -34,7 +35,7 @@ async def lab() -> AsyncIterator[Lab]:
     name = f"crash-matrix-{os.getpid()}"
     settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": "0.05,0.2,1"}
     async with Lab.open(name, workers=0, supervised=True, **settings) as lab:
-        await lab.start_workers(2, "flaws")
+        await lab.start_workers(WORKERS, "flaws")
         yield lab
 
 
@@ -67,7 +68,18 @@ async def signalled_again(lab: Lab, fault: Fault) -> None:
 
 
 async def disconnected(lab: Lab, fault: Fault) -> None:
+    """Both workers notice that both of their connections are gone."""
+    before = losses(lab)
     await lab.faults.close_connections("worker")
+
+    async def noticed() -> bool:
+        return losses(lab) >= before + 2 * WORKERS
+
+    await eventually(noticed)
+
+
+def losses(lab: Lab) -> int:
+    return sum(log.read_text().count('"event": "no broker"') for log in lab.worker_logs.values())
 
 
 async def cut_off_from_the_database(lab: Lab, fault: Fault) -> None:
