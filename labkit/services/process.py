@@ -61,7 +61,12 @@ class Process:
                 raise ServiceError(f"{self.name} (pid {self.pid}) cannot be stopped: look at `ps`.")
             time.sleep(0.02)
         self._collect(end)
-        self.record.unlink(missing_ok=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Somebody may have started the next one of this name already: its record stays."""
+        if load(self.name, self.record.parent) in (self, None):
+            self.record.unlink(missing_ok=True)
 
     def _collect(self, end: float) -> None:
         """Take our child's exit status, which is there when the last of its threads has ended."""

@@ -127,6 +127,13 @@ def refuse() -> None:
     raise ConnectionRefusedError
 
 
+def test_ending_a_dead_process_leaves_the_record_of_the_next_one_of_its_name(run: Start) -> None:
+    first = run("pass")
+    second = run("import time; time.sleep(60)")
+    first.kill()
+    assert find("one", second.record.parent) == second
+
+
 def test_the_processor_time_of_a_process_grows_while_it_computes() -> None:
     before = identity.cpu_seconds(os.getpid())
     assert before is not None
