@@ -131,6 +131,38 @@ async def test_a_worker_that_paused_at_a_step_goes_on_when_it_is_healed(lab: Lab
     assert (await call)["id"] == 1
 
 
+async def test_a_pause_that_is_healed_at_once_leaves_nobody_frozen(lab: Lab) -> None:
+    client = await lab.client()
+    for _ in range(10):
+        pause = await lab.faults.pause(at="received")
+        call = asyncio.create_task(client.call("ping"))
+        await pause.reached()
+        await pause.heal()
+        assert await call == {"pong": True}
+
+
+async def test_what_is_over_as_soon_as_it_happens_is_healed(lab: Lab) -> None:
+    client = await lab.client()
+    await lab.faults.fail(at="applied")
+    await lab.faults.messages.drop("reply")
+    await lab.faults.slow(0.05, at="parsed")
+    await lab.faults.hold(at="acked")
+    with suppress(ReplyTimeout):
+        await client.request("create_book", BOOK, timeout=3)
+
+    async def all_happened() -> bool:
+        return len(lab.faults.timeline()) == 4
+
+    await eventually(all_happened)
+    timeline = lab.faults.timeline().set_index("fault")
+    assert timeline["healed"].isna().to_dict() == {
+        "fail at applied": False,
+        "drop reply": False,
+        "slow at parsed": False,
+        "hold at acked": True,
+    }
+
+
 async def test_closing_the_lab_undoes_what_is_left(place: str) -> None:
     async with Lab.open(place, workers=0) as lab:
         await lab.start_workers(1, "flaws")
