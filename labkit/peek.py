@@ -48,12 +48,13 @@ async def messages(
     if not 0 <= count <= MOST:
         raise BadSelection(f"{count} messages? Give a number from 0 to {MOST}.")
     there = await _there(broker, vhost, queue)
-    counts = there["type"] == "quorum"
-    if counts and console is not None:
-        found = await quorum.first(console, vhost, queue, count)
+    is_quorum = there["type"] == "quorum"
+    counts = is_quorum and await broker.version() < GIVING_BACK_IS_FREE
+    if is_quorum and console is not None:
+        found = await quorum.first(console, vhost, queue, count, returns_count=counts)
     else:
-        _refuse_to_borrow(there, counts and await broker.version() < GIVING_BACK_IS_FREE)
-        found = await _borrowed(amqp_url, queue, count, with_returned=counts)
+        _refuse_to_borrow(there, counts)
+        found = await _borrowed(amqp_url, queue, count, with_returned=is_quorum)
     return [IncomingMessage(message, no_ack=True) for message in found]
 
 

@@ -51,30 +51,34 @@ Look(1)"""
 """For RabbitMQ 3.10 and all later ones, which hold a message in another form."""
 
 
-async def first(console: Console, vhost: str, queue: str, count: int) -> list[DeliveredMessage]:
+async def first(
+    console: Console, vhost: str, queue: str, count: int, *, returns_count: bool
+) -> list[DeliveredMessage]:
     """Up to ``count`` messages that are ready, one after the other: while somebody takes some, one
     may be left out. Asking for the n-th costs the queue n steps.
 
-    Raises ``services.ConsoleError``.
+    Their ``x-delivery-count`` is what counts towards the queue's limit: whether that is every time
+    that they came back is up to the version. Raises ``services.ConsoleError``.
     """
     program = PROGRAM.format(vhost=binary(vhost), queue=binary(queue), count=count)
     printed = await asyncio.to_thread(console.run, program)
-    return [_message(line) for line in printed.splitlines()]
+    return [_message(line, returns_count) for line in printed.splitlines()]
 
 
-def _message(line: str) -> DeliveredMessage:
+def _message(line: str, returns_count: bool) -> DeliveredMessage:
     counts, parts = line.split(" ")[:2], line.split(" ")[2:]
     exchange, key, properties, body = (b64decode(part[1:]) for part in parts)
-    deliveries, acquisitions = map(int, counts)
+    failures, returns = map(int, counts)
     delivery = spec.Basic.GetOk(
         delivery_tag=0,  # of no channel: there is nothing to acknowledge
-        redelivered=bool(deliveries or acquisitions),
+        redelivered=bool(failures or returns),
         exchange=exchange.decode(errors="replace"),
         routing_key=key.decode(errors="replace"),
     )
     header = ContentHeader(0, len(body), _properties(properties))
-    # As the broker would deliver it.
-    header.properties.headers = (header.properties.headers or {}) | {COUNT: deliveries}
+    # Before 4.0 there is one count of both, and no other.
+    counted = max(failures, returns) if returns_count else failures
+    header.properties.headers = (header.properties.headers or {}) | {COUNT: counted}
     return DeliveredMessage(delivery, header, body, cast(AbstractChannel, None))
 
 

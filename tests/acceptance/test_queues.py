@@ -218,16 +218,37 @@ def command(vhost: str, *options: str) -> list[str]:
     return [sys.executable, "-m", "labkit", "--vhost", vhost_of(vhost), "queues", *options]
 
 
+@asynccontextmanager
+async def watching(
+    vhost: str, *options: str, **how: Any
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Heeds Ctrl-C, even if whoever runs the tests does not, and ends in any case."""
+    process = await asyncio.create_subprocess_exec(
+        *command(vhost, "--watch", *options),
+        cwd=HOME,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        **how,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def ended_by_ctrl_c(process: asyncio.subprocess.Process) -> int:
+    process.send_signal(signal.SIGINT)
+    return await asyncio.wait_for(process.wait(), 20)
+
+
 async def test_in_a_pipe_there_is_one_table_after_the_other_until_ctrl_c(vhost: str) -> None:
     async with channel(vhost) as one:
         await one.declare_queue("q", durable=True)
-        watching = await asyncio.create_subprocess_exec(
-            *command(vhost, "--watch"), cwd=HOME, stdout=asyncio.subprocess.PIPE
-        )
-        assert watching.stdout is not None
-        lines = [(await watching.stdout.readline()).decode() for _ in range(9)]
-        watching.send_signal(signal.SIGINT)
-        assert await watching.wait() == 130
+        async with watching(vhost, stdout=asyncio.subprocess.PIPE) as process:
+            assert process.stdout is not None
+            lines = [(await process.stdout.readline()).decode() for _ in range(9)]
+            assert await ended_by_ctrl_c(process) == 130
     assert [line.split()[0] for line in lines if line.startswith("q ")] == ["q", "q"]
     assert "\x1b" not in "".join(lines)
 
@@ -245,18 +266,13 @@ async def test_in_a_terminal_the_screen_is_written_anew(vhost: str) -> None:
     ours, theirs = pty.openpty()
     async with channel(vhost) as one:
         await one.declare_queue("q" * 200, durable=True)
-        watching = await asyncio.create_subprocess_exec(
-            *command(vhost, "--watch", "--rates"),
-            cwd=HOME,
-            stdout=theirs,
-            env=os.environ | {"COLUMNS": "60", "LINES": "10"},
-        )
-        os.close(theirs)
-        seen = b""
-        while seen.count(b"\x1b[H") < 3:
-            seen += await asyncio.to_thread(os.read, ours, 1000)
-        watching.send_signal(signal.SIGINT)
-        assert await watching.wait() == 130
+        small = os.environ | {"COLUMNS": "60", "LINES": "10"}
+        async with watching(vhost, "--rates", stdout=theirs, env=small) as process:
+            os.close(theirs)
+            seen = b""
+            while seen.count(b"\x1b[H") < 3:
+                seen += await asyncio.to_thread(os.read, ours, 1000)
+            assert await ended_by_ctrl_c(process) == 130
         os.close(ours)
     assert seen.count(b"\x1b[2J") == 1
     lines = seen.decode().replace("\x1b[H", "").replace("\x1b[2J", "").split("\x1b[K")
