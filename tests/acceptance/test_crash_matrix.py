@@ -26,6 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 WORKERS = 2
 LOCK_TIMEOUT = 0.3
 """Seconds that the repetition waits for the first request with its key."""
+RETRY_DELAYS = "0.05,0.2,1,3,10"
+"""Seconds. Together longer than a request is ever held: what is in progress is not given up."""
 VICTIM, REPETITION, KEY = "victim", "repetition", "the victim's key"
 PATIENCE = 30.0
 
@@ -33,7 +35,7 @@ PATIENCE = 30.0
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lab() -> AsyncIterator[Lab]:
     name = f"crash-matrix-{os.getpid()}"
-    settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": "0.05,0.2,1"}
+    settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": RETRY_DELAYS}
     async with Lab.open(name, workers=0, supervised=True, **settings) as lab:
         await lab.start_workers(WORKERS, "flaws")
         yield lab
