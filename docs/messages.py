@@ -31,6 +31,7 @@ OUR_HEADERS: dict[str, dict[str, Schema]] = {
         contract.ON_BEHALF_OF: _TEXT | {"description": _SAYS["ON_BEHALF_OF"]},
         contract.REPLAYS: {"type": "integer", "description": _SAYS["REPLAYS"]},
         contract.EDITED_FROM: _TEXT | {"description": _SAYS["EDITED_FROM"]},
+        contract.ASKED_AS: _TEXT | {"description": _SAYS["ASKED_AS"]},
     },
     "reply": {
         contract.REPLAYED: {"type": "boolean", "description": _SAYS["REPLAYED"]},

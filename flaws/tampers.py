@@ -31,7 +31,7 @@ class Tampers(Consumer):
         self._plan = plan
 
     async def process(self, message: AbstractIncomingMessage) -> None:
-        match self._order("request", message.correlation_id):
+        match self._order("request", Delivery(message).asked_as):
             case Order(what="drop"):
                 await message.ack()
                 return

@@ -115,7 +115,7 @@ class Consumer:
         """Raises ``Malformed`` for what is no request, and ``Unavailable`` or ``InProgress`` for
         what has to be tried again.
         """
-        await self._observe(Step.RECEIVED, record.id)
+        await self._observe(Step.RECEIVED, delivery.asked_as)
         delivery.require_reply_to()
         try:
             delivery.require_time_left()

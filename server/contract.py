@@ -39,6 +39,8 @@ REPLAYS = "x-replays"
 """How often the request was sent again out of the dead letter queue. It has no deadline then."""
 EDITED_FROM = "x-edited-from"
 """The id of the dead letter that this request was made from, with other data."""
+ASKED_AS = "x-asked-as"
+"""The ``correlation_id`` of a dead letter's sender. What is sent again has one of its own."""
 REPLAYED = "replayed"
 """True on a reply whose outcome was reached earlier, by a request with the same key or id."""
 

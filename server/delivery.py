@@ -8,6 +8,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
 from server.contract import (
+    ASKED_AS,
     ATTEMPT,
     CALLER,
     DEADLINE,
@@ -53,6 +54,12 @@ class Delivery:
             and not name.startswith(_NOT_CARRIED_OVER_PREFIXES)
         }
         return plain if len(str(plain)) <= LARGEST_HEADERS else {}
+
+    @property
+    def asked_as(self) -> str | None:
+        """By what its sender knows it, as far as that can be told without the body."""
+        given = self.message.headers.get(ASKED_AS)
+        return given if given and isinstance(given, str) else self.message.correlation_id
 
     @property
     def attempt(self) -> int:

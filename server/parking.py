@@ -96,9 +96,9 @@ class Parking:
                 await self.park(delivery, code, why, body, caller)
                 break
             except DeliveryError as error:  # there is no api.dlq, or no room in it
-                log.error("cannot be parked", id=message.correlation_id, why=str(error))
+                log.error("cannot be parked", id=delivery.asked_as, why=str(error))
                 await asyncio.sleep(PAUSE)
-        log.warning("parked for the broker", id=message.correlation_id, reason=code)
+        log.warning("parked for the broker", id=delivery.asked_as, reason=code)
         await message.ack()
 
     def _kills(self, message: AbstractIncomingMessage) -> bool:

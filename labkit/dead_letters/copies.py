@@ -31,8 +31,13 @@ Message = tuple[spec.Basic.Properties, bytes]
 
 
 def request_again(letter: Letter, api_key: str) -> Message:
-    """The same request: the operator's key opens the door, and it is its first sender's."""
-    document = {**(letter.document or {}), "auth": api_key}
+    """The same request: the operator's key opens the door, and it is its first sender's.
+
+    Where the body has no id, the server takes the correlation id; but a replay sends another one,
+    and a write without a key is claimed by the id. So it is said in the body. A letter without any
+    is still refused: an id of ours would let it be applied once for each copy.
+    """
+    document = {"id": letter.correlation_id, **(letter.document or {}), "auth": api_key}
     if isinstance(data := document.get("data"), dict):
         document["data"] = {name: v for name, v in data.items() if name != "auth_token"}
     count = letter.summary.replays + 1
@@ -90,7 +95,7 @@ def _properties(letter: Letter, headers: dict[str, Any], what: str) -> spec.Basi
     return spec.Basic.Properties(
         content_type=given.content_type,
         content_encoding=given.content_encoding,
-        correlation_id=given.correlation_id or letter.id,
+        correlation_id=letter.correlation_id or letter.id,
         message_id=uuid.uuid5(uuid.NAMESPACE_OID, name).hex,
         delivery_mode=PERSISTENT,
         headers=headers,

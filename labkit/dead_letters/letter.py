@@ -10,7 +10,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp import commands as spec
 from pydantic_core import from_json, to_json
 
-from server.contract import CALLER, EDITED_FROM, FAILURES, REPLAYS
+from server.contract import ASKED_AS, CALLER, EDITED_FROM, FAILURES, REPLAYS
 
 COLUMNS = [
     *("number", "id", "version", "action", "error", "attempts", "parked_at"),
@@ -50,6 +50,11 @@ class Letter:
         return self.summary.id
 
     @property
+    def correlation_id(self) -> str | None:
+        """Its sender's own."""
+        return _correlation_id(self.properties, self.headers)
+
+    @property
     def caller(self) -> str | None:
         """Who sent it, for ``x-on-behalf-of``."""
         caller = self.headers.get(CALLER)
@@ -75,7 +80,7 @@ class Letter:
         lines = {name: getattr(self.summary, name) for name in COLUMNS} | {
             "why": self.headers.get("x-error"),
             "caller": _short(self.caller),
-            "correlation_id": self.properties.correlation_id,
+            "correlation_id": self.correlation_id,
             "reply_to": self.properties.reply_to,
             "message_id": self.properties.message_id,
         }
@@ -102,7 +107,7 @@ def read(number: int, message: DeliveredMessage) -> Letter:
     failures = headers.get(FAILURES)
     summary = Summary(
         number=number,
-        id=_text(said.get("id")) or properties.correlation_id,
+        id=_text(said.get("id")) or _correlation_id(properties, headers),
         version=_text(said.get("version")),
         action=_text(said.get("action")),
         error=_text(headers.get("x-reason")),
@@ -112,6 +117,12 @@ def read(number: int, message: DeliveredMessage) -> Letter:
         edited_from=_text(headers.get(EDITED_FROM)),
     )
     return Letter(summary, headers, properties, message.body, document)
+
+
+def _correlation_id(properties: spec.Basic.Properties, headers: dict[str, Any]) -> str | None:
+    """A letter that was replayed and parked again came with one of the replay's."""
+    asked_as = _text(headers.get(ASKED_AS))
+    return (properties.correlation_id if asked_as is None else asked_as) or None
 
 
 def parsed(body: bytes) -> dict[str, Any] | None:

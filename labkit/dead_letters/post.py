@@ -1,11 +1,12 @@
 """Sends requests for an operator, and tells what became of each.
 
-Each publish is confirmed by the broker. The answers come into a queue of our own; by which one is
-whose, the correlation id tells.
+Each publish is confirmed by the broker. The answers come into a queue of our own. Which one is
+whose, a correlation id of our own tells: the senders' are not unique, since some count from 1, and
+an answer may come twice.
 """
 
 import asyncio
-from collections import defaultdict, deque
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from pamqp import commands as spec
 from labkit.caller import Reply
 from labkit.dead_letters.letter import parsed
 from labkit.errors import NotMoved
-from server.contract import PARKED, REPLAYED
+from server.contract import ASKED_AS, PARKED, REPLAYED
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Post:
     def __init__(self, channel: AbstractChannel, reply_to: str) -> None:
         self._channel = channel
         self._reply_to = reply_to
-        self._waiting: defaultdict[str, deque[asyncio.Future[Answer]]] = defaultdict(deque)
+        self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
     @classmethod
     async def open(cls, connection: AbstractConnection) -> "Post":
@@ -70,36 +71,35 @@ class Post:
         body: bytes,
         within: float,
     ) -> Answer | None:
-        """Its answer, or None if none came ``within`` seconds. Raises ``NotMoved``."""
-        name = properties.correlation_id or ""
-        properties.reply_to = self._reply_to
+        """Its answer, or None if none came ``within`` seconds. Raises ``NotMoved``.
+
+        The body has to say the request's id: the correlation id is replaced, and told in a header.
+        """
+        name = uuid.uuid4().hex
+        asked_as = properties.correlation_id or ""
+        properties.headers = {**(properties.headers or {}), ASKED_AS: asked_as}
+        properties.correlation_id, properties.reply_to = name, self._reply_to
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[name].append(answer)
+        self._waiting[name] = answer
         try:
             await self.put(queue, properties, body)
             return await asyncio.wait_for(answer, within)
         except TimeoutError:
             return None
         finally:
-            self._forget(name, answer)
+            del self._waiting[name]
 
     def _lose(self, _: Any) -> None:
         """Nothing is waited for any more that cannot come."""
-        for answer in [each for waiting in self._waiting.values() for each in waiting]:
+        for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(ConnectionError("the connection was lost"))
 
-    def _forget(self, name: str, answer: "asyncio.Future[Answer]") -> None:
-        if answer in self._waiting[name]:
-            self._waiting[name].remove(answer)
-        if not self._waiting[name]:
-            del self._waiting[name]
-
     async def _receive(self, message: DeliveredMessage) -> None:
-        """Letters may share an id: then they are one request, and their answers are the same."""
+        """An answer that comes twice, or too late, is nobody's."""
         waiting = self._waiting.get(message.header.properties.correlation_id or "")
-        if waiting and not waiting[0].done():
-            waiting.popleft().set_result(_answer(message))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(_answer(message))
 
 
 def _answer(message: DeliveredMessage) -> Answer:

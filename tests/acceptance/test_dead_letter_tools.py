@@ -18,12 +18,15 @@ import pytest
 from labkit.dead_letters import DeadLetters
 from labkit.errors import BadSelection, BrokerAway, NobodyAnswers, QueueInUse
 from server import accounts, callers, tokens, topology
+from server.amqp import Worker
 from server.application import Application
+from server.consumer import Consumer
 from server.contract import Reply, Request
 from server.database import Database
 from server.errors import Forbidden, Unauthorized
 from server.principal import Principal, Role
 from server.settings import Settings
+from server.steps import Step
 from server.topology import DEAD_LETTERS
 from tests.support import BOOK, HOME, Wire, eventually, wire, worker_here, worker_process
 
@@ -52,13 +55,21 @@ async def other(database: Database) -> Other:
 
 async def park(client: Wire, action: str, data: dict[str, Any], **fields: Any) -> None:
     """A request that cannot be answered: the worker parks it as it parks all others."""
+    await park_body(client, client.body(action, data, **fields))
+
+
+async def park_body(client: Wire, body: bytes, **properties: Any) -> None:
     before = await client.depth(DEAD_LETTERS)
-    await client.send(client.body(action, data, **fields), reply_to=None)
+    await client.send(body, reply_to=None, **properties)
 
     async def parked() -> bool:
         return await client.depth(DEAD_LETTERS) > before
 
     await eventually(parked)
+
+
+def without_id(body: bytes) -> bytes:
+    return json.dumps({n: v for n, v in json.loads(body).items() if n != "id"}).encode()
 
 
 async def fill(client: Wire, count: int, **body: Any) -> None:
@@ -169,6 +180,109 @@ async def test_a_letter_that_is_parked_again_is_there_once_and_can_be_replayed_o
         assert list((await dead.replay())["outcome"]) == ["ok"]
         assert await client.depth(DEAD_LETTERS) == 0
     assert await rows(settings, CLAIMS) == [(2, "1")]
+
+
+@pytest.mark.parametrize("attempt_fails", [True, False])
+async def test_a_letter_keeps_the_id_that_only_its_correlation_id_tells(
+    settings: Settings, application: Application, dead: DeadLetters, attempt_fails: bool
+) -> None:
+    """However often it is parked again; a write without a key is claimed by it."""
+    async with worker_here(settings, application), wire(settings) as client:
+        await park_body(client, without_id(client.body("create_book", BOOK)), correlation_id="7")
+        if attempt_fails:
+            held = await asyncpg.connect(settings.database_url)
+            try:
+                await held.execute("BEGIN; LOCK TABLE idempotency_keys")
+                await dead.replay()
+            finally:
+                await held.close()
+            letter = await dead.show("7")
+            assert (letter.summary.replays, letter.correlation_id) == (1, "7")
+        assert list((await dead.replay())["outcome"]) == ["ok"]
+    assert await rows(settings, CLAIMS) == [(1, "7")]
+
+
+@pytest.mark.parametrize("body_id", [{"id": None}, {"id": 7}])
+async def test_a_letter_whose_id_is_none_is_refused_and_found_by_its_correlation_id(
+    settings: Settings, application: Application, dead: DeadLetters, body_id: dict[str, Any]
+) -> None:
+    async with worker_here(settings, application), wire(settings) as client:
+        await park(client, "create_book", BOOK, **body_id)
+        for times in (1, 2):
+            assert list((await dead.replay())["outcome"]) == ["parked again: malformed"]
+            assert (await dead.show("c-1")).summary.replays == times
+    assert await rows(settings, BOOKS) == []
+
+
+async def test_a_letter_without_any_id_gets_none_by_being_replayed(
+    settings: Settings, application: Application, dead: DeadLetters
+) -> None:
+    async with worker_here(settings, application), wire(settings) as client:
+        await park_body(client, without_id(client.body("create_book", BOOK)), correlation_id=None)
+        for times in (1, 2):
+            assert list((await dead.replay())["outcome"]) == ["parked again: malformed"]
+            (letter,) = (await dead.list()).to_dict("records")
+            assert (letter["id"], letter["replays"]) == (None, times)
+    assert await rows(settings, BOOKS) == []
+
+
+class Patient(Application):
+    """Makes no book before ``may_go``."""
+
+    def __init__(self, application: Application, may_go: asyncio.Event) -> None:
+        self._application = application
+        self._may_go = may_go
+
+    async def execute(
+        self, request: Request, *, again: bool = False, on_behalf_of: str | None = None
+    ) -> Reply:
+        if request.action == "create_book":
+            await self._may_go.wait()
+        return await self._application.execute(request, again=again, on_behalf_of=on_behalf_of)
+
+
+class Twice(Consumer):
+    """Its worker dies between reply and ack, each time."""
+
+    async def _reply(self, *given: Any) -> None:
+        for _ in range(2):
+            await super()._reply(*given)
+
+
+@pytest.mark.parametrize("consumer", [Consumer, Twice])
+async def test_letters_with_one_correlation_id_are_told_each_its_own_answer(
+    settings: Settings,
+    application: Application,
+    dead: DeadLetters,
+    monkeypatch: pytest.MonkeyPatch,
+    consumer: type[Consumer],
+) -> None:
+    """The refusal of the last one comes first."""
+    monkeypatch.setattr(Worker, "answers_with", consumer)
+    refused, received = asyncio.Event(), []
+
+    async def observe(step: Step, request_id: str | None) -> None:
+        if step == Step.RECEIVED:
+            received.append(request_id)
+        if (step, request_id) == (Step.REPLIED, "refused"):
+            refused.set()
+
+    slow = Patient(application, refused)
+    async with worker_here(settings, slow, observe), wire(settings) as client:
+        await park(client, "create_book", BOOK, id="applied")
+        other = BOOK | {"title": "Animal Farm", "isbn": None}
+        await park_body(client, without_id(client.body("create_book", other)))
+        await park(client, "delete_book", {"id": 7}, id="refused")
+        done = await dead.replay()
+        assert received[-3:] == ["c-1"] * 3  # a fault may wait for it
+        assert dict(zip(done["id"], done["outcome"], strict=True)) == {
+            "applied": "ok",
+            "c-1": "ok",
+            "refused": "not_found",
+        }
+        assert list((await dead.list())["id"]) == ["refused"]
+    assert {key for _, key in await rows(settings, CLAIMS)} == {"applied", "c-1", "refused"}
+    assert len(await rows(settings, BOOKS)) == 2
 
 
 class Silent(Application):
