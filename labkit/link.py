@@ -8,22 +8,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aio_pika
-from aio_pika.abc import (
-    AbstractChannel,
-    AbstractConnection,
-    AbstractIncomingMessage,
-    TimeoutType,
-)
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
 from aio_pika.exceptions import DeliveryError as Refused
 from aio_pika.exceptions import PublishError as Returned
 
+from server.connection import HEARTBEAT, connect
 from server.contract import JSON, REPLAYED
 from server.topology import REQUESTS
 
-__all__ = ["Link", "OnReply", "Refused", "Returned", "address", "connect"]
-
-CONNECT_TIMEOUT, HEARTBEAT = 5, 10
-"""Seconds. A broker that says nothing for three heartbeats is gone."""
+__all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
 
 # Its warnings are told again by our errors, in the caller's place and words. A program that wants
 # to see them configures logging, and does.
@@ -37,27 +30,6 @@ def address(amqp_url: str) -> str:
     """Host and port, without user and password."""
     parts = urlsplit(amqp_url)
     return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
-
-
-class Connection(aio_pika.Connection):
-    """One that cannot be opened is closed here, as any other is. The garbage collector would do it
-    late, in whatever thread it runs: where that has no event loop, with a warning.
-    """
-
-    async def connect(self, timeout: TimeoutType = None) -> None:  # noqa: ASYNC109
-        try:
-            await super().connect(timeout)
-        except BaseException:
-            await self.close()
-            raise
-
-
-async def connect(amqp_url: str, **options: Any) -> Connection:
-    """As ``aio_pika.connect``; raises whatever it raises: many kinds, when a connection breaks."""
-    connection: Connection = await aio_pika.connect(
-        amqp_url, timeout=CONNECT_TIMEOUT, connection_class=Connection, **options
-    )
-    return connection
 
 
 class Link:

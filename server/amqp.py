@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 
 from server import topology
 from server.application import Application
+from server.connection import HEARTBEAT, connect
 from server.consumer import Consumer
 from server.direct_reply import DirectReplies
 from server.intake import ONE_AT_A_TIME, Intake
@@ -22,9 +22,6 @@ log = structlog.get_logger()
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between attempts to reach the broker; each pause is twice the one before."""
-
-CONNECT_TIMEOUT, HEARTBEAT = 5, 10
-"""Seconds. A broker that says nothing for three heartbeats is gone."""
 
 Serve = Callable[[AbstractConnection, asyncio.Event], Awaitable[None]]
 """Serves over one connection until it is lost, or the event is set and all is drained."""
@@ -83,9 +80,8 @@ class Worker:
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _connect(self) -> AbstractConnection:
-        return await aio_pika.connect(
+        return await connect(
             self._settings.amqp_url,
-            timeout=CONNECT_TIMEOUT,
             heartbeat=HEARTBEAT,
             client_properties={"connection_name": "library-server"},
         )

@@ -13,6 +13,8 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractConnection
 
+from server.connection import connect
+
 ADDRESS = "amq.rabbitmq.reply-to."
 TIMEOUT = 5
 """Seconds for a reply, the connection included."""
@@ -40,7 +42,7 @@ class DirectReplies:
 
     async def _publish(self, message: aio_pika.Message, address: str) -> None:
         if self._connection is None or self._connection.is_closed:
-            self._connection = await aio_pika.connect(self._url)
+            self._connection = await connect(self._url)
         async with self._connection.channel() as channel:
             await channel.default_exchange.publish(message, address, mandatory=False)
 

@@ -15,7 +15,7 @@ import aio_pika
 
 from labkit.caller import Caller
 from labkit.faults.messages import POISONS
-from labkit.link import connect
+from server.connection import connect
 from server.errors import ApiError
 from server.topology import REQUESTS
 

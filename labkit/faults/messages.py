@@ -15,7 +15,7 @@ from labkit.errors import FaultImpossible
 from labkit.faults.armed import ArmedFault
 from labkit.faults.fault import Fault, Journal
 from labkit.faults.orders import Orders
-from labkit.link import connect
+from server.connection import connect
 from server.topology import REQUESTS
 
 Kind = Literal["request", "reply"]

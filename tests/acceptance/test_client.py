@@ -11,12 +11,10 @@ from contextlib import suppress
 
 import pytest
 from aio_pika.exceptions import DeliveryError
-from yarl import URL
 
-from labkit import AsyncAPIClient, ReplyTimeout, link
+from labkit import AsyncAPIClient, ReplyTimeout
 from labkit.broker import Broker
 from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable
-from labkit.services import ports
 from server import topology
 from server.application import Application
 from server.database import Database
@@ -318,13 +316,6 @@ async def test_a_broker_that_is_away_is_named_without_its_password() -> None:
     with pytest.raises(BrokerAway, match=r"127\.0\.0\.1:1 .*make up") as away:
         await AsyncAPIClient("amqp://lab:secret@127.0.0.1:1").connect()
     assert "secret" not in str(away.value)
-
-
-async def test_a_connection_that_cannot_be_opened_is_closed() -> None:
-    connection = link.Connection(URL(f"amqp://127.0.0.1:{ports.any_free()}/"))
-    with pytest.raises(OSError, match="Connect call failed"):
-        await connection.connect()
-    assert connection.is_closed  # else the garbage collector would want to close it
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])

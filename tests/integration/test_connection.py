@@ -1,0 +1,42 @@
+"""A connection that could not be opened is closed, whoever wanted it."""
+
+import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aio_pika
+import pytest
+
+from labkit.link import Link
+from labkit.services import ports
+from server.amqp import Worker
+from server.application import Application
+from server.direct_reply import DirectReplies
+from server.settings import Settings
+
+
+def worker(settings: Settings, application: Application) -> Awaitable[Any]:
+    return Worker(settings, application)._connect()
+
+
+def direct_reply(settings: Settings, _: Application) -> Awaitable[Any]:
+    return DirectReplies(settings.amqp_url)._publish(aio_pika.Message(b""), "somebody")
+
+
+def client(settings: Settings, _: Application) -> Awaitable[Any]:
+    return Link.open(settings.amqp_url, lambda *_: None)
+
+
+@pytest.mark.parametrize("opens", [worker, direct_reply, client])
+async def test_nothing_is_left_for_the_garbage_collector_to_close(
+    settings: Settings,
+    application: Application,
+    opens: Callable[[Settings, Application], Awaitable[Any]],
+) -> None:
+    nowhere = settings.model_copy(update={"amqp_url": f"amqp://127.0.0.1:{ports.any_free()}/"})
+    with pytest.raises(OSError, match="Connect call failed") as failed:
+        await opens(nowhere, application)
+    made = [each for each in gc.get_objects() if issubclass(type(each), aio_pika.Connection)]
+    assert failed.tb  # its frames hold what was made
+    assert made
+    assert all(each.is_closed for each in made)
