@@ -21,7 +21,7 @@ from labkit.client import AsyncAPIClient
 from labkit.dead_letters import DeadLetters
 from labkit.errors import LabNotOpen
 from labkit.faults.faults import Faults
-from labkit.faults.plan import ENVIRONMENT
+from labkit.faults.plan import ENVIRONMENT, Plan
 from labkit.faults.scene import Scene
 from labkit.grounds import Grounds
 from labkit.live import Live
@@ -110,7 +110,8 @@ class Lab:
         self.database_url = with_path(environment["DATABASE_URL"], self.vhost)
         self.client_amqp_url = with_path(grounds.client_amqp_url, self.vhost)
         broker = Broker(environment["MANAGEMENT_URL"])
-        plan = HOME / ".lab" / "faults" / self.vhost
+        plan = Plan.of_lab(HOME, self.vhost)
+        plan.clear()
         workers = Workers(
             self.name,
             self._worker_environment(grounds, plan),
@@ -144,7 +145,7 @@ class Lab:
         """What can go wrong in this lab, on purpose; closing the lab undoes it all."""
         return self._require_open().faults
 
-    def _scene(self, grounds: Grounds, broker: Broker, workers: Workers, plan: Path) -> Scene:
+    def _scene(self, grounds: Grounds, broker: Broker, workers: Workers, plan: Plan) -> Scene:
         urls = {"client": grounds.client_amqp_url, "worker": grounds.worker_amqp_url}
         return Scene(
             workers,
@@ -158,12 +159,12 @@ class Lab:
             proxies=grounds.proxies,
         )
 
-    def _worker_environment(self, grounds: Grounds, plan: Path) -> dict[str, str]:
+    def _worker_environment(self, grounds: Grounds, plan: Plan) -> dict[str, str]:
         mine = {
             "amqp_url": with_path(grounds.worker_amqp_url, self.vhost),
             "database_url": with_path(grounds.worker_database_url, self.vhost),
             "api_key": self.api_key,
-            ENVIRONMENT: plan,
+            ENVIRONMENT: plan.folder,
         }
         return {name.upper(): str(value) for name, value in (mine | self._settings).items()}
 

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from labkit.errors import WorkerFailed
@@ -22,6 +23,25 @@ RESTART_PAUSE = 0.2
 START_TIMEOUT = 20.0
 DRAIN_TIMEOUT = 15.0
 """Seconds: a little more than a worker gives the requests that it holds."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The live workers of the lab ``name``, by their records: whoever has started them."""
+
+    name: str
+    run_dir: Path
+
+    @property
+    def processes(self) -> list[process.Process]:
+        kinds = ("worker-*", "rest")
+        paths = [p for k in kinds for p in sorted(self.run_dir.glob(f"lab-{self.name}-{k}.json"))]
+        return [w for path in paths if (w := process.find(path.stem, self.run_dir))]
+
+    @property
+    def obedient(self) -> bool:
+        """Whether any of them obeys a plan of faults: `flaws/obeys.py`."""
+        return any(OBEDIENT[0] in worker.command() for worker in self.processes)
 
 
 class Workers:
@@ -134,15 +154,10 @@ class Workers:
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             supervisor.cancel()
-        left = [process.find(path.stem, self._run_dir) for path in self._records()]
-        alive = [worker for worker in left if worker is not None]
+        alive = Found(self._name, self._run_dir).processes
         stops = (asyncio.to_thread(w.stop, signal.SIGTERM, DRAIN_TIMEOUT) for w in alive)
         await asyncio.gather(*stops)
         self.processes = []
-
-    def _records(self) -> list[Path]:
-        kinds = ("worker-*", "rest")
-        return [p for k in kinds for p in self._run_dir.glob(f"lab-{self._name}-{k}.json")]
 
     def _kill(self) -> None:
         """The kernel ends: nobody is there any more to wait for a drain."""

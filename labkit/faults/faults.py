@@ -35,7 +35,7 @@ class Faults:
         """Whatever is left to chance comes from here: the same seed, the same choices."""
         self._scene = scene
         self._journal = Journal()
-        self._orders = Orders(scene.workers, scene.plan, self._journal)
+        self._orders = Orders(lambda: scene.workers.obedient, scene.plan, self._journal)
         self._outages = Outages(scene.home, self._journal)
         self.network = Network(scene.proxies, self._journal)
         """What can go wrong on the lines of a private lab."""

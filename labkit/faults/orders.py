@@ -1,25 +1,23 @@
 """Orders to the workers of one lab: what has to happen as soon as a request gets to a step."""
 
-from pathlib import Path
+from collections.abc import Callable
 
 from labkit.errors import FaultImpossible
 from labkit.faults.armed import ArmedFault
 from labkit.faults.fault import Journal
 from labkit.faults.plan import Order, Plan
-from labkit.workers import Workers
 from server.steps import Step
 
 ANY_WORKER = "worker"
 
 
 class Orders:
-    """``folder`` is where the workers look for them; what an earlier run left there is gone."""
+    """``plan`` is where the workers look for them, and ``obedient`` says whether any does."""
 
-    def __init__(self, workers: Workers, folder: Path, journal: Journal) -> None:
-        self._workers = workers
+    def __init__(self, obedient: Callable[[], bool], plan: Plan, journal: Journal) -> None:
+        self._obedient = obedient
         self._journal = journal
-        self._plan = Plan(folder)
-        self._plan.clear()
+        self._plan = plan
 
     def at_step(
         self,
@@ -44,7 +42,7 @@ class Orders:
         return self._arm(order, f"{what} {kind}", kind)
 
     def _arm(self, order: Order, name: str, target: str) -> ArmedFault:
-        if not self._workers.obedient:
+        if not self._obedient():
             raise FaultImpossible(
                 "No worker of this lab obeys: start some that do, `await "
                 'lab.start_workers(1, "flaws")`, or open the lab with private=True.'

@@ -17,11 +17,14 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from labkit.services.files import read_json, write_atomically
 
 ENVIRONMENT = "FAULT_PLAN"
 """Names the folder to a worker."""
+
+_numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,11 @@ class Plan:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._numbers = itertools.count(1)
+
+    @classmethod
+    def of_lab(cls, home: Path, vhost: str) -> Self:
+        """That of the lab with this virtual host: the same in the kernel and for a command."""
+        return cls(home / ".lab" / "faults" / vhost)
 
     def clear(self) -> None:
         """Nothing is armed, nobody is held: a folder of an earlier run is emptied."""
@@ -103,7 +110,9 @@ class Plan:
             file.unlink(missing_ok=True)
 
     def arm(self, order: Order) -> Armed:
-        armed = Armed(self.folder / f"{os.getpid()}-{next(self._numbers)}")
+        """Orders of several processes are in one folder; and a pid comes back, one day."""
+        name = f"{time.time_ns()}-{os.getpid()}-{next(_numbers)}"
+        armed = Armed(self.folder / name)
         write_atomically(armed.stem.with_suffix(".armed"), json.dumps(asdict(order)))
         return armed
 

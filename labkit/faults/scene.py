@@ -1,28 +1,40 @@
 """Where faults happen: one lab, as far as they reach into it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 from labkit.broker import Broker
+from labkit.faults.plan import Plan
 from labkit.faults.proxy import Proxy
 from labkit.services import Home
-from labkit.workers import Workers
+from labkit.services.process import Process
+
+
+class Crew(Protocol):
+    """The workers of one lab, whoever has started them."""
+
+    @property
+    def processes(self) -> Sequence[Process]: ...
+
+    @property
+    def obedient(self) -> bool:
+        """Whether any of them obeys a plan of faults: `flaws/obeys.py`."""
 
 
 @dataclass(frozen=True)
 class Scene:
     """Everything is lent. ``home`` is None, and ``proxies`` empty, unless the lab is private."""
 
-    workers: Workers
+    workers: Crew
     broker: Broker
     vhost: str
     amqp_url: str = field(repr=False)
     database_url: str = field(repr=False)
     users: Mapping[str, str]
     """``worker`` or ``client`` → what the broker calls that user."""
-    plan: Path
-    """The folder with the orders to the workers."""
+    plan: Plan
+    """The orders to the workers."""
     home: Home | None
     proxies: Mapping[str, Proxy]
     """By the name of the link."""

@@ -41,6 +41,11 @@ class Process:
         """False once somebody has stopped it on purpose (`make down`)."""
         return self.record.exists()
 
+    def command(self) -> list[str]:
+        """The program with its arguments, as it was started; empty once the record is gone."""
+        content = read_json(self.record)
+        return [str(part) for part in content.get("command", [])]
+
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
         """Signal it, wait up to `deadline` seconds, then kill it, and all that it left behind."""
         if self.alive():
