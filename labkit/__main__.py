@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 
-from labkit.commands import Command, dead_letters, ledger, peek, queues
+from labkit.commands import Command, dead_letters, faults, ledger, peek, queues
 from labkit.place import Place
 from labkit.services import ServiceError, lab_environment
 from server.errors import ApiError
@@ -20,6 +20,7 @@ COMMANDS: dict[str, Command] = {
     "queues": queues,
     "peek": peek,
     "dead-letters": dead_letters,
+    "faults": faults,
 }
 
 
