@@ -1,19 +1,16 @@
 """What a lab stands on: the services that all labs share, or some of its own, to be broken."""
 
-import asyncio
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 from urllib.parse import urlsplit
 
 from labkit import services
+from labkit.ending import close_all, in_thread
 from labkit.faults.proxy import Proxy
 from labkit.progress import Line
 from labkit.services import Home
-
-Made = TypeVar("Made")
 
 CLIENT, WORKER, DATABASE = "client-broker", "worker-broker", "worker-database"
 """The links that have a proxy, in private services."""
@@ -29,6 +26,8 @@ class Grounds:
         self.environment = environment
         self.home = home
         self.proxies: dict[str, Proxy] = {}
+        self.closed = False
+        """From the beginning of its close on."""
         self._stack = stack
 
     @classmethod
@@ -48,12 +47,12 @@ class Grounds:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-private-")))
             made = services.private_home(folder, durable=False)
-            environment, home = await _in_thread(lambda: stack.enter_context(made))
+            environment, home = await in_thread(lambda: stack.enter_context(made))
             grounds = cls(environment, home, stack)
             await grounds._lay_lines(seed)
             return grounds
         except BaseException:
-            await _in_thread(stack.close)
+            await in_thread(stack.close)
             raise
         finally:
             line.clear()
@@ -81,11 +80,7 @@ class Grounds:
         return self.proxies[link].through(url) if link in self.proxies else url
 
     async def close(self) -> None:
-        for proxy in self.proxies.values():
-            await proxy.close()
-        await _in_thread(self._stack.close)
-
-
-async def _in_thread(make: Callable[[], Made]) -> Made:
-    """Not to be interrupted: what is half started would be nobody's to stop."""
-    return await asyncio.shield(asyncio.to_thread(make))
+        """Closing twice is harmless."""
+        self.closed = True
+        lines = [proxy.close for proxy in self.proxies.values()]
+        await close_all(*lines, lambda: in_thread(self._stack.close))

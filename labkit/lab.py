@@ -19,6 +19,7 @@ from labkit import peek, queues, tables
 from labkit.broker import Broker
 from labkit.client import AsyncAPIClient
 from labkit.dead_letters import DeadLetters
+from labkit.ending import close_all
 from labkit.errors import LabNotOpen
 from labkit.faults.faults import Faults
 from labkit.faults.plan import ENVIRONMENT, Plan
@@ -194,19 +195,17 @@ class Lab:
         return output.decode().strip()
 
     async def close(self) -> None:
-        """Ends clients and workers; rows and messages stay to be looked at. Twice is harmless."""
-        at_work, self._at_work = self._at_work, None
-        try:
-            if at_work is not None:
-                await at_work.faults.undo()
-        finally:
-            await self._close_clients()
-            if at_work is not None:
-                await at_work.close()
+        """Ends clients and workers; rows and messages stay to be looked at. Twice is harmless.
+
+        Whatever cannot be ended, or is interrupted, keeps nothing else from its end. It raises
+        then, and closing the lab once more tries that again.
+        """
+        if (at_work := self._at_work) is not None:
+            await close_all(at_work.undo, self._close_clients, at_work.close)
+            self._at_work = None
 
     async def _close_clients(self) -> None:
-        for client in self._clients:
-            await client.close()
+        await close_all(*(client.close for client in self._clients))
         self._clients.clear()
 
     async def client(self, **options: Any) -> AsyncAPIClient:
@@ -343,7 +342,10 @@ class _AtWork:
     faults: Faults
     console: Console | None
 
+    async def undo(self) -> None:
+        """Not where a close was before: services that have ended would be started, for nobody."""
+        if not self.grounds.closed:
+            await self.faults.undo()
+
     async def close(self) -> None:
-        await self.workers.stop()
-        await self.broker.close()
-        await self.grounds.close()
+        await close_all(self.workers.stop, self.broker.close, self.grounds.close)

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
+from labkit.ending import in_thread
 from labkit.faults.connection import Direction
 from labkit.faults.relay import Relay
 from labkit.faults.tripwire import Tripwire
@@ -43,10 +44,15 @@ class Proxy:
 
     async def close(self) -> None:
         """Cuts every connection. Closing twice is harmless."""
+        await in_thread(self._end)
+
+    def _end(self) -> None:
         if self._thread.is_alive():
-            await self._in_thread(self._relay.stop())
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            await asyncio.to_thread(self._thread.join)
+            try:
+                asyncio.run_coroutine_threadsafe(self._relay.stop(), self._loop).result()
+            finally:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+                self._thread.join()
         self._loop.close()
 
     async def __aenter__(self) -> Self:
