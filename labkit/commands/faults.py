@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.broker import Broker
 from labkit.commands.output import say
-from labkit.errors import FaultImpossible
+from labkit.errors import BrokerAway, FaultImpossible
 from labkit.faults.armed import ArmedFault
 from labkit.faults.elsewhere import elsewhere
 from labkit.faults.fault import Fault, NotReached
@@ -91,31 +91,43 @@ async def run(place: Place, options: argparse.Namespace) -> None:
     _check(options)
     async with Broker(place.management_url) as broker:
         scene = elsewhere(place, HOME, broker)
+        if options.begin in (_poison, _close):
+            await _require_shared(broker, place.vhost)
         faults = Faults(scene, random.randrange(2**32))  # noqa: S311  (no secret is made with it)
         await _to_its_end(_happen(faults, scene.workers, options))
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.target in SERVICES:
-        raise FaultImpossible(
-            f"A {options.target} of a lab's own belongs to the kernel that has opened the lab with "
-            f'private=True: there, `await lab.faults.{options.begin.__name__[1:]}("broker")`.'
-        )
-    if options.at is not None and options.target not in (None, ANY_WORKER):
-        raise FaultImpossible(
-            f"It happens to whichever worker gets to {options.at}: leave {options.target} out."
-        )
     if options.at is None and options.begin in (_kill, _stop, _pause):
         _check_at_once(options)
+    elif options.target not in (None, ANY_WORKER):
+        raise FaultImpossible(
+            f"It happens to whichever worker gets to the step: leave {options.target} out."
+        )
 
 
 def _check_at_once(options: argparse.Namespace) -> None:
+    if options.target in SERVICES:
+        raise FaultImpossible(
+            f"The {options.target} of a private lab belongs to the kernel that has opened the lab: "
+            f'there, `await lab.faults.{options.begin.__name__[1:]}("{options.target}")`.'
+        )
     if options.target is None:
         raise FaultImpossible(f"Say which, such as worker-1, or --at a step: {STEPS}.")
     if options.request_id is not None or getattr(options, "always", False):
         raise FaultImpossible(
             f"Without --at it happens to {options.target} at once, whatever it does."
         )
+
+
+async def _require_shared(broker: Broker, vhost: str) -> None:
+    try:
+        await broker.queues(vhost)
+    except BrokerAway as error:
+        raise FaultImpossible(
+            f"The running broker has no {vhost}. If that lab is private, its broker and database "
+            "belong to the kernel that has opened it: there, `lab.faults` does this."
+        ) from error
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:

@@ -161,6 +161,8 @@ async def test_whoever_is_frozen_goes_on_when_the_command_is_ended(
         (["kill", "--at", "lunch"], "There is no step 'lunch'; there is: received, parsed"),
         (["kill", "worker-7"], "No worker-7 of this lab is running. There is: lab-"),
         (["kill", "broker"], "belongs to the kernel that has opened the lab"),
+        (["stop", "database"], 'there, `await lab.faults.stop("database")`'),
+        (["slow", "worker-1", "--seconds", "1"], "leave worker-1 out"),
         (["kill"], "Say which, such as worker-1, or --at a step: received"),
         (["stop", "worker-1", "--at", "parsed"], "leave worker-1 out"),
         (["pause", "worker-1", "--request-id", "r"], "Without --at it happens"),
