@@ -36,6 +36,11 @@ async def faults(lab: Lab, *arguments: str) -> int:
     return await asyncio.to_thread(main, ["faults", *arguments, "--vhost", lab.vhost])
 
 
+def hears_ctrl_c() -> None:
+    """As from a terminal: whatever a shell starts in the background ignores it, by inheritance."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 async def armed(lab: Lab, *arguments: str) -> asyncio.Task[int]:
     """The command, when its order can be obeyed."""
     command = asyncio.create_task(faults(lab, *arguments))
@@ -146,6 +151,7 @@ async def test_whoever_is_frozen_goes_on_when_the_command_is_ended(
         cwd=HOME,
         env=os.environ,
         stdout=asyncio.subprocess.PIPE,
+        preexec_fn=hears_ctrl_c,
     )
     assert command.stdout is not None
     assert b"pause worker: worker-1" in await command.stdout.readline()
