@@ -8,8 +8,22 @@ Made = TypeVar("Made")
 
 
 async def in_thread(work: Callable[[], Made]) -> Made:
-    """Not to be interrupted: what is half started would be nobody's to stop."""
-    return await asyncio.shield(asyncio.to_thread(work))
+    """Not to be interrupted: what is half started would be nobody's to stop.
+
+    Whoever is cancelled meanwhile is so at its end.
+    """
+    # A future, not a task: a loop that shuts down cancels all of those.
+    working = asyncio.get_running_loop().run_in_executor(None, work)
+    interruption: asyncio.CancelledError | None = None
+    while not working.done():
+        try:
+            await asyncio.wait([working])
+        except asyncio.CancelledError as error:
+            interruption = error
+    if interruption is not None:
+        working.exception()  # or asyncio complains that nobody has asked for it
+        raise interruption
+    return working.result()
 
 
 async def close_all(*closes: Callable[[], Awaitable[None]]) -> None:

@@ -41,27 +41,31 @@ class Grounds:
 
         ``seed`` is that of the proxies' jitter.
         """
-        stack = ExitStack()
+        grounds = cls({}, None, ExitStack())
         line = Line()
         line.show("A broker and a database for this lab alone are starting …")
         try:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-private-")))
-            made = services.private_home(folder, durable=False)
-            environment, home = await in_thread(lambda: stack.enter_context(made))
-            grounds = cls(environment, home, stack)
+            await grounds._start_services()
             await grounds._lay_lines(seed)
             return grounds
         except BaseException:
-            await in_thread(stack.close)
+            await grounds.close()
             raise
         finally:
             line.clear()
 
+    async def _start_services(self) -> None:
+        stack = self._stack
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-private-")))
+        made = services.private_home(folder, durable=False)
+        self.environment, self.home = await in_thread(lambda: stack.enter_context(made))
+
     async def _lay_lines(self, seed: int) -> None:
         for link, name in URLS.items():
             target = urlsplit(self.environment[name])
-            proxy = Proxy(link, target.hostname or "", target.port or 0, seed)
-            self.proxies[link] = await proxy.open()
+            # It is there to be closed before it is open: that may be interrupted, too.
+            self.proxies[link] = Proxy(link, target.hostname or "", target.port or 0, seed)
+            await self.proxies[link].open()
 
     @property
     def client_amqp_url(self) -> str:

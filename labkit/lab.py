@@ -105,6 +105,15 @@ class Lab:
 
     async def _open(self) -> Self:
         grounds = await (Grounds.private(self._seed) if self._private else Grounds.shared())
+        try:
+            self._at_work = at_work = self._go_to_work(grounds)
+            await self._make_new(at_work)
+        except BaseException:
+            await close_all(self.close, grounds.close)
+            raise
+        return self
+
+    def _go_to_work(self, grounds: Grounds) -> "_AtWork":
         environment = grounds.environment
         self.api_key = environment["API_KEY"]
         self.amqp_url = with_path(environment["ADMIN_AMQP_URL"], self.vhost)
@@ -122,19 +131,18 @@ class Lab:
         )
         faults = Faults(self._scene(grounds, broker, workers, plan), self._seed)
         console = Console.of(environment, self.amqp_url)
-        self._at_work = _AtWork(grounds, broker, workers, faults, console)
-        try:
-            await workers.stop()
-            await broker.delete_vhost(self.vhost)
-            await broker.create_vhost(self.vhost, granted(environment))
-            await tables.create(environment["DATABASE_URL"], self.vhost)
-            await workers.start(self._worker_count)
-            if self._with_rest:
-                self.rest_url = await workers.start_rest()
-        except BaseException:
-            await self.close()
-            raise
-        return self
+        return _AtWork(grounds, broker, workers, faults, console)
+
+    async def _make_new(self, at_work: "_AtWork") -> None:
+        """What an earlier run of the same name left behind is gone, and the workers work."""
+        broker, workers, environment = at_work.broker, at_work.workers, at_work.grounds.environment
+        await workers.stop()
+        await broker.delete_vhost(self.vhost)
+        await broker.create_vhost(self.vhost, granted(environment))
+        await tables.create(environment["DATABASE_URL"], self.vhost)
+        await workers.start(self._worker_count)
+        if self._with_rest:
+            self.rest_url = await workers.start_rest()
 
     @property
     def vhost(self) -> str:

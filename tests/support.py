@@ -1,6 +1,7 @@
 """What several tests need: waiting to a deadline, a worker in this process or one of its own."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -53,6 +54,18 @@ async def eventually(condition: Callable[[], Awaitable[Any]], within: float = 10
         assert time.monotonic() < deadline, f"not true within {within} s"
         await asyncio.sleep(0.02)
     return result
+
+
+def running_in(folder: Path) -> list[str]:
+    """The pids of other processes that were started with it in their command or environment."""
+    mark = os.fsencode(str(folder))
+    others = [pid for pid in os.listdir("/proc") if pid.isdigit() and pid != str(os.getpid())]
+    found = []
+    for pid, name in itertools.product(others, ("cmdline", "environ")):
+        with suppress(OSError):  # it has just ended, or is none of ours
+            if mark in Path("/proc", pid, name).read_bytes():
+                found.append(pid)
+    return found
 
 
 @asynccontextmanager

@@ -39,7 +39,8 @@ class Proxy:
 
     async def open(self) -> Self:
         self._thread.start()
-        self.port = await self._in_thread(self._relay.listen())
+        listening = asyncio.run_coroutine_threadsafe(self._relay.listen(), self._loop)
+        self.port = await in_thread(listening.result)
         return self
 
     async def close(self) -> None:

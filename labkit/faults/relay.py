@@ -22,6 +22,7 @@ class Relay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ailments = {direction: Ailments() for direction in DIRECTIONS}
         self._refuses = False
+        self._server: asyncio.Server | None = None
         self._passable = asyncio.Event()
         self._passable.set()
 
@@ -32,7 +33,8 @@ class Relay:
         return port
 
     async def stop(self) -> None:
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         self._cut(self.connections)
         for task in list(self._tasks):
             task.cancel()

@@ -1,16 +1,20 @@
 """A lab leaves nobody behind, however its opening or its close fails or is interrupted."""
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import pytest
 
 from labkit import Lab
 from labkit.errors import LabNotOpen
-from labkit.services import Home
+from labkit.faults.proxy import Proxy
+from labkit.services import Console, Home
 from labkit.services.errors import ServiceError
 from labkit.services.process import Process, recorded
+from tests.support import eventually, running_in
 
 
 def lines() -> list[str]:
@@ -85,3 +89,62 @@ async def test_a_close_that_is_interrupted_ends_the_workers_and_the_next_goes_on
     await lab.close()
     with pytest.raises(LabNotOpen):
         lab.log()
+
+
+@pytest.fixture
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder in which private labs put theirs, in this test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def started(private: Path) -> list[Process]:
+    return [process for run in private.glob("*/run") for process in recorded(run)]
+
+
+def left(private: Path) -> list[object]:
+    """What is still there of private labs: processes, threads and folders."""
+    return [*running_in(private), *lines(), *private.iterdir()]
+
+
+async def test_an_opening_that_is_interrupted_while_services_start_leaves_nothing(
+    place: str, private: Path
+) -> None:
+    opening = asyncio.ensure_future(_open(place))
+
+    async def broker_starts() -> bool:
+        assert not opening.done()
+        return any(process.name == "rabbitmq" for process in started(private))
+
+    await eventually(broker_starts, within=60)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert left(private) == []
+
+
+async def test_an_opening_that_fails_or_is_interrupted_later_leaves_nothing(
+    place: str, private: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the second of the three lines; and when all is there, but before there are workers."""
+    listen, cancelled = Proxy.open, asyncio.CancelledError
+
+    async def open_(proxy: Proxy) -> Proxy:
+        await listen(proxy)
+        if len(lines()) == 2:
+            raise cancelled
+        return proxy
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Proxy, "open", open_)
+        with pytest.raises(cancelled):
+            await _open(place)
+    assert left(private) == []
+    monkeypatch.setattr(Console, "of", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        await _open(place)
+    assert left(private) == []
+
+
+async def _open(place: str) -> Lab:
+    return await Lab.open(place, private=True)

@@ -1,7 +1,5 @@
 """A RabbitMQ and a PostgreSQL of one's own: they keep their data, and never stay behind."""
 
-import contextlib
-import itertools
 import os
 import signal
 import subprocess
@@ -19,6 +17,7 @@ from labkit.services import handshake, ownership, private_services
 from labkit.services.environment import ROOT
 from labkit.services.layout import Home
 from labkit.services.process import recorded
+from tests.support import running_in
 
 HOLDER = """
 import sys, time
@@ -48,14 +47,7 @@ def holder(home: Path) -> Iterator["subprocess.Popen[str]"]:
 
 
 def nothing_runs(home: Path) -> bool:
-    """No process was started with this folder in its command, its environment or its records."""
-    mark = os.fsencode(str(home))
-    others = [pid for pid in os.listdir("/proc") if pid.isdigit() and pid != str(os.getpid())]
-    for pid, name in itertools.product(others, ("cmdline", "environ")):
-        with contextlib.suppress(OSError):  # it has just ended, or is none of ours
-            if mark in Path("/proc", pid, name).read_bytes():
-                return False
-    return not recorded(home / "run")
+    return not running_in(home) and not recorded(home / "run")
 
 
 def written(home: Path, word: bytes) -> bool:
