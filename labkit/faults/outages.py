@@ -1,8 +1,8 @@
 """Broker and database of a private lab: taken away, and given back."""
 
-import asyncio
 from collections.abc import Callable
 
+from labkit.ending import in_thread
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import Fault, Journal
 from labkit.services import Home, mishaps
@@ -42,11 +42,15 @@ class Outages:
         home = self._private(target)
 
         async def give_back() -> None:
-            await asyncio.to_thread(undo, home, target)
+            await in_thread(lambda: undo(home, target))
 
-        fault = self._journal.note(Fault(name, target, give_back))
-        await asyncio.to_thread(how, home, target)
-        return fault
+        fault = Fault(name, target, give_back)
+
+        def happen() -> Fault:
+            how(home, target)
+            return self._journal.note(fault)  # also if nobody waits for it any more
+
+        return await in_thread(happen)
 
     def _private(self, target: str) -> Home:
         if target not in SERVICES:

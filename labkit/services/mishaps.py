@@ -41,8 +41,10 @@ def pause(home: Home, service: str) -> None:
 
 
 def resume(home: Home, service: str) -> None:
-    process = _find(home, service)
-    _signal([*identity.descendants(process.pid), process.pid], signal.SIGCONT)
+    """Harmless if it does not run: what was frozen has been killed or stopped since."""
+    process = find(SERVICES[service].NAME, home.run_dir)
+    if process is not None:
+        _signal([*identity.descendants(process.pid), process.pid], signal.SIGCONT)
 
 
 def raise_memory_alarm(home: Home, service: str) -> None:
@@ -53,8 +55,11 @@ def raise_memory_alarm(home: Home, service: str) -> None:
 
 
 def end_memory_alarm(home: Home, service: str) -> None:
-    """Part of the machine's memory, as it is by default."""
-    _set_watermark(home, "0.4")
+    """Part of the machine's memory, as it is by default, and as it is after each start: so it is
+    harmless if the broker does not run.
+    """
+    if find(SERVICES[service].NAME, home.run_dir) is not None:
+        _set_watermark(home, "0.4")
 
 
 def _set_watermark(home: Home, watermark: str) -> None:

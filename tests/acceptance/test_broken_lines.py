@@ -4,6 +4,7 @@ One lab for all of these tests, since it starts a broker and a database.
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -15,6 +16,7 @@ from labkit.caller import Caller
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import NotReached
 from labkit.faults.messages import POISONS, Kind
+from labkit.services import Home, ServiceError, mishaps
 from tests.support import BOOK, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -146,6 +148,60 @@ async def test_while_the_broker_has_no_memory_nobody_who_publishes_is_heard(
     async with await lab.faults.memory_alarm():
         with pytest.raises(ReplyTimeout):
             await client.call("ping", timeout=1)
+    assert await client.call("ping", timeout=30) == {"pong": True}
+
+
+@pytest.mark.parametrize("target", ["broker", "database"])
+async def test_a_service_that_is_killed_while_it_is_frozen_comes_back(
+    lab: Lab, client: Caller, target: str
+) -> None:
+    async with await lab.faults.pause(target) as pause:
+        kill = await lab.faults.kill(target)
+    assert pause.healed
+    await kill.heal()
+    assert await client.call("ping", timeout=30) == {"pong": True}
+
+
+async def test_a_broker_that_is_killed_without_memory_comes_back_with_it(
+    lab: Lab, client: Caller
+) -> None:
+    async with await lab.faults.memory_alarm() as alarm:
+        kill = await lab.faults.kill("broker")
+    assert alarm.healed
+    await kill.heal()
+    assert await client.call("ping", timeout=30) == {"pong": True}
+
+
+async def test_what_could_not_happen_is_not_undone(lab: Lab) -> None:
+    kill, before = await lab.faults.kill("database"), len(lab.faults.timeline())
+    for fault in (lab.faults.pause, lab.faults.kill, lab.faults.stop):
+        with pytest.raises(ServiceError, match="does not run"):
+            await fault("database")
+    assert len(lab.faults.timeline()) == before
+    await lab.faults.undo()
+    assert kill.healed
+
+
+async def test_a_fault_whose_beginning_is_interrupted_happens_and_is_undone(
+    lab: Lab, client: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, go_on, pause = threading.Event(), threading.Event(), mishaps.pause
+
+    def slowly(home: Home, service: str) -> None:
+        began.set()
+        go_on.wait()
+        pause(home, service)
+
+    monkeypatch.setattr(mishaps, "pause", slowly)
+    pausing = asyncio.create_task(lab.faults.pause("database"))
+    await asyncio.to_thread(began.wait)
+    pausing.cancel()
+    await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await pausing
+    assert lab.faults.timeline()["fault"].tolist()[-1] == "pause database"
+    await lab.faults.undo()
     assert await client.call("ping", timeout=30) == {"pong": True}
 
 
