@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit import Lab
+from labkit import Lab, outage
 from labkit.__main__ import main
 from labkit.faults.plan import Plan
 from labkit.lab import HOME
@@ -128,6 +128,7 @@ async def test_a_worker_that_is_named_is_paused_and_goes_on(lab: Lab, capsys: Ou
 async def test_a_worker_that_is_named_is_killed_at_once(lab: Lab, capsys: Output) -> None:
     assert await faults(lab, "kill", "worker-1") == 0
     assert "kill worker: worker-1, pid" in capsys.readouterr().out
+    await outage.ended(lab, "worker-1")
     assert await faults(lab, "kill", "worker-1") == 1
     assert "No worker-1 of this lab is running" in capsys.readouterr().err
 
