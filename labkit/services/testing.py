@@ -17,8 +17,9 @@ CHECKS = {
     "format": ["ruff", "format", "--check"],
     "types": ["mypy"],
 }
-TESTS = ["pytest", "-n", "2"]
-"""What it runs, and its options, is in pyproject.toml."""
+TESTS = ["pytest", "-n", "3"]
+"""What it runs, and its options, is in pyproject.toml. Tests mostly wait, for processes that start
+and brokers that answer: three at a time keep two cores busy."""
 INTERRUPTION = 20.0
 """Seconds that pytest has, after Ctrl-C, to end its own services."""
 
