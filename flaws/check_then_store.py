@@ -40,6 +40,6 @@ async def check_idempotency(database: Database, claim: Claim) -> Reply | None:
 
 
 async def store_idempotency(database: Database, claim: Claim, reply: Reply) -> None:
-    row = vars(claim) | {"reply": reply.to_stored()}
+    row = claim.row | {"reply": reply.to_stored()}
     async with database.transaction() as transaction:
         await transaction.execute(insert(IdempotencyKey).values(row).on_conflict_do_nothing())

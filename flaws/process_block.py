@@ -11,7 +11,6 @@ import structlog
 from aio_pika.abc import AbstractIncomingMessage
 
 from server.consumer import Consumer, Record
-from server.delivery import Delivery
 
 log = structlog.get_logger()
 
@@ -20,7 +19,7 @@ class ProcessBlock(Consumer):
     requeue: ClassVar[bool]
 
     async def process(self, message: AbstractIncomingMessage) -> None:
-        delivery = Delivery(message)
+        delivery = self.delivery(message)
         record = Record(message.correlation_id, delivery.attempt)
         try:
             async with message.process(requeue=self.requeue):

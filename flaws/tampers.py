@@ -31,7 +31,7 @@ class Tampers(Consumer):
         self._plan = plan
 
     async def process(self, message: AbstractIncomingMessage) -> None:
-        match self._order("request", Delivery(message).asked_as):
+        match self._order("request", self.delivery(message).asked_as):
             case Order(what="drop"):
                 await message.ack()
                 return
@@ -51,7 +51,10 @@ class Tampers(Consumer):
 
     async def _send_again(self, message: AbstractIncomingMessage, body: bytes) -> None:
         """As its sender did. The broker works off one channel in order: before the ack."""
-        copy = Message(body, **{name: getattr(message, name) for name in PROPERTIES})
+        delivery = self.delivery(message)
+        signed = delivery.own_user if delivery.is_vouched_for else None
+        properties = {name: getattr(message, name) for name in PROPERTIES}
+        copy = Message(body, user_id=signed, **properties)
         await self._replies.default_exchange.publish(copy, REQUESTS)
 
     async def _reply(self, delivery: Delivery, reply: Reply, request_id: str | None) -> None:

@@ -14,7 +14,7 @@ from labkit.dead_letters.held import LOST, Held, connected, holding
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue
 from labkit.services import Console
 from server.contract import ATTEMPT
-from server.redaction import redact
+from server.redaction import presentable
 
 MOST = 1000
 """Messages of one look. It is one at the first of them; all of them are read by consuming."""
@@ -155,7 +155,7 @@ def _reason(message: IncomingMessage) -> Any:
 def _text(body: bytes) -> str:
     """What people can read of a body, shortened."""
     try:
-        return _plain(redact(body).decode()) or ""
+        return _plain(presentable(body).decode()) or ""
     except UnicodeDecodeError:
         return "(binary)"
 

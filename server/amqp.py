@@ -1,8 +1,10 @@
 """The RabbitMQ edge: a worker that consumes until it is told to stop."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -74,9 +76,11 @@ class Worker:
                     raise
                 why = "cancelled by aiormq"
             if not stop.is_set():
-                log.warning("no broker", why=why, retry_in=pause)
+                # Workers that lost the same broker must not all come back in the same moment.
+                jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
+                log.warning("no broker", why=why, retry_in=round(jittered, 2))
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), pause)
+                    await asyncio.wait_for(stop.wait(), jittered)
                 pause = min(pause * 2, LONGEST_PAUSE)
 
     async def _connect(self) -> AbstractConnection:
@@ -98,14 +102,13 @@ class Worker:
     async def _serve_requests(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
         await self._declare(connection)
         replies = await connection.channel(publisher_confirms=False)
-        safe = await connection.channel(on_return_raises=True)
         direct = DirectReplies(self._settings.amqp_url)
         consumer = self.answers_with(
             self._application,
             self._settings,
             replies,
             direct,
-            Parking(safe, self._settings.delivery_limit),
+            await self._parking(connection),
             self._observe,
         )
         intake = Intake(topology.REQUESTS, consumer, replies, self._settings.prefetch)
@@ -119,11 +122,15 @@ class Worker:
         if stop.is_set():
             log.info("drained")
 
+    async def _parking(self, connection: AbstractConnection) -> Parking:
+        safe = await connection.channel(on_return_raises=True)
+        return Parking(safe, self._settings, partial(self._declare, connection))
+
     async def _park_dead_letters(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
         await self._declare(connection)
-        safe = await connection.channel(on_return_raises=True)
-        parking = Parking(safe, self._settings.delivery_limit)
-        intake = Intake(topology.RAW_DEAD_LETTERS, parking, safe, ONE_AT_A_TIME)
+        deliveries = await connection.channel(publisher_confirms=False)
+        parking = await self._parking(connection)
+        intake = Intake(topology.RAW_DEAD_LETTERS, parking, deliveries, ONE_AT_A_TIME)
         await intake.open()
         await _first_of(stop.wait(), intake.ended.wait())
         await intake.drain(self._settings.drain_timeout)

@@ -1,4 +1,4 @@
-"""Who sent a request that was set aside, and how it is worked on as his once more.
+"""Who sent a request that was dead-lettered, and how it becomes that user's request again.
 
 In the dead letter queue a request has no secrets. Yet an idempotency key is its user's own: when
 an operator sends the request again, it has to be that user's again, or it might do a second time
@@ -7,29 +7,25 @@ with:
 
     key:<digest>                           an API key, as the table of keys has it
     jwt:<header>.<payload>:<digest>        a token, with a digest instead of its signature
-    … via key:<digest>                     sent again by an operator, and then set aside once more
 
-An operator, who has to be a librarian, sends it back as ``x-on-behalf-of``. ``via`` is there
-because anybody may write that header, and whoever sets a request aside cannot ask a database who
-he is: each one who said so has to be a librarian, when it is used.
+An operator, who has to be a librarian, sends it back as ``x-on-behalf-of``. That header is believed
+only if the broker vouches that the operator, or the server, has sent it (``vouching``).
 """
 
 import hashlib
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 from pydantic_core import from_json
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server import tokens
-from server.auth import TOKEN_FIELD, hashed
-from server.errors import Forbidden, Unauthorized
-from server.models import ApiKey, User
+from server.auth import TOKEN_FIELD, by_digest, hashed
+from server.errors import ApiError, Forbidden, Unauthorized
 from server.principal import Principal, Role
 
-VIA = " via "
 LONGEST = 4096
 """Characters. A token of ours has 250; a header has to leave room for others."""
 
@@ -37,20 +33,11 @@ _KEY = re.compile(r"key:([0-9a-f]{64})")
 _TOKEN = re.compile(r"jwt:([\w-]+\.[\w-]+):([0-9a-f]{64})", re.ASCII)
 
 
-def describe(body: bytes, on_behalf_of: object = None) -> str | None:
-    """The caller of this request, and for whom he says that he sends it; None if nobody can tell.
+def describe(body: bytes) -> str | None:
+    """The caller of this request; None if that cannot be told.
 
     Nothing is verified here: the database may be away.
     """
-    sender = _sender(body)
-    if sender is None or not isinstance(on_behalf_of, str):
-        return sender
-    chain = on_behalf_of.split(VIA)
-    described = on_behalf_of if sender in chain[1:] else f"{on_behalf_of}{VIA}{sender}"
-    return described if len(described) <= LONGEST else None
-
-
-def _sender(body: bytes) -> str | None:
     try:
         document = from_json(body)
     except ValueError:
@@ -85,44 +72,31 @@ def _json(part: str) -> Any:
 
 
 async def act_for(connection: AsyncConnection, operator: Principal, described: str) -> Principal:
-    """The user that ``described`` names, as he is now.
+    """The user that ``described`` names, as they are now; barred if the operator is no librarian.
 
-    Raises ``Forbidden`` if the operator, or one who sent it again before him, is no librarian;
-    ``Unauthorized`` if its key was revoked, its user is gone, or it is a forgery. That a token has
-    expired is no matter: it was good when the request was sent.
+    Raises ``Unauthorized`` for what names no user. That a token has expired is no matter: it was
+    good when the request was sent.
     """
-    _require_librarian(operator)
-    caller, *operators = described.split(VIA)
-    for each in operators:
-        _require_librarian(await _who(connection, each))
-    return await _who(connection, caller)
+    caller = await _who(connection, described)
+    return replace(caller, barred=_refusal(operator) or caller.barred)
 
 
-def _require_librarian(operator: Principal) -> None:
-    if operator.role != Role.LIBRARIAN:
-        raise Forbidden(
-            f"{operator.name} is a {operator.role}: only a librarian may send a request on behalf "
-            "of somebody else."
-        )
+def _refusal(operator: Principal) -> ApiError | None:
+    if operator.barred is not None or operator.role == Role.LIBRARIAN:
+        return operator.barred
+    return Forbidden(
+        f"{operator.name} is a {operator.role}: only a librarian may send a request on behalf of "
+        "another user."
+    )
 
 
 async def _who(connection: AsyncConnection, described: str) -> Principal:
     if key := _KEY.fullmatch(described):
-        return await _by_digest(connection, key[1])
-    if token := _TOKEN.fullmatch(described):
+        caller = await by_digest(connection, key[1])
+    elif token := _TOKEN.fullmatch(described):
         return await tokens.read_unsigned(connection, token[1], token[2])
-    raise Unauthorized("x-on-behalf-of names nobody: take it from a dead letter's x-caller.")
-
-
-async def _by_digest(connection: AsyncConnection, digest: str) -> Principal:
-    statement = (
-        select(User.id, User.name, User.role, ApiKey.revoked_at)
-        .join(ApiKey)
-        .where(ApiKey.key_hash == digest)
-    )
-    user = (await connection.execute(statement)).one_or_none()
-    if user is None:
+    else:
+        raise Unauthorized("x-on-behalf-of names no user: take it from a dead letter's x-caller.")
+    if caller is None:
         raise Unauthorized("The API key of this request's sender is not known, or not any more.")
-    if user.revoked_at is not None:
-        raise Unauthorized(f"The API key that {user.name} sent this request with was revoked.")
-    return Principal(user.id, user.name, user.role)
+    return caller

@@ -5,6 +5,10 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import TimeoutType
 
+from server.undecodable import UNDECODABLE
+
+__all__ = ["CONNECT_TIMEOUT", "HEARTBEAT", "UNDECODABLE", "Connection", "connect"]
+
 CONNECT_TIMEOUT, HEARTBEAT = 5, 10
 """Seconds. A broker that says nothing for three heartbeats is gone."""
 

@@ -9,7 +9,6 @@ The acknowledgement is always last. Whatever dies before it, the broker delivers
 and ``once()`` knows whether it was applied.
 """
 
-import asyncio
 import time
 import uuid
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,6 @@ from typing import Any
 import structlog
 from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import DeliveryError
 
 from server.application import Application
 from server.contract import JSON, PARKED, REPLAYED, Reply, Request
@@ -34,16 +32,20 @@ from server.errors import (
     TooLarge,
     Unavailable,
 )
-from server.parking import PAUSE, Parking, caller_of
-from server.redaction import redact
+from server.handlers import VERSIONS
+from server.lines import Crowded
+from server.parking import Parking
 from server.settings import Settings
 from server.steps import Observer, Step, nobody
 
 log = structlog.get_logger()
 
+SET_ASIDE = "tried again later"
+"""The outcome of a request that has none yet: it comes again."""
+
 
 class Consumer:
-    """Answers deliveries. It owns nothing: channels and application are lent.
+    """Answers deliveries. It owns nothing: channels and application are borrowed.
 
     ``replies`` is the channel that consumes. The broker works off one channel's frames in order,
     so on it a reply needs no confirm: if it is lost, so is the ack behind it, and the redelivered
@@ -71,21 +73,16 @@ class Consumer:
         self._parking = parking
         self._observe = observe
 
-    async def process(self, message: AbstractIncomingMessage) -> None:
-        """What cannot be finished here is delivered again.
+    def delivery(self, message: AbstractIncomingMessage) -> Delivery:
+        return Delivery(message, self._settings.amqp_user)
 
-        Raises whatever aio-pika raises when the connection is lost: nothing can be acknowledged
+    async def process(self, message: AbstractIncomingMessage) -> None:
+        """Raises whatever aio-pika raises when the connection is lost: nothing can be acknowledged
         any more, and the broker delivers everything unacknowledged again by itself.
         """
-        delivery = Delivery(message)
+        delivery = self.delivery(message)
         record = Record(message.correlation_id, delivery.attempt)
-        try:
-            await self._work(delivery, record)
-        except DeliveryError as error:
-            log.error("cannot be set aside", id=record.id, why=str(error))
-            await asyncio.sleep(PAUSE)
-            await message.reject(requeue=True)
-            return
+        await self._work(delivery, record)
         log.info("request", **record.finished())
         await self._acknowledge(message, record)
 
@@ -94,26 +91,32 @@ class Consumer:
         await self._observe(Step.ACKED, record.id)
 
     async def _work(self, delivery: Delivery, record: "Record") -> None:
-        reply: Reply | None
+        reply = await self._outcome(delivery, record)
+        if reply is None:
+            return
+        record.outcome, record.replayed = reply.outcome, reply.replayed
+        await self._reply(delivery, reply, record.id)
+        await self._observe(Step.REPLIED, record.id)
+
+    async def _outcome(self, delivery: Delivery, record: "Record") -> Reply | None:
+        """The reply; None if the request was set aside, and there is none yet."""
         try:
-            reply = await self._execute(delivery, record)
+            return await self._execute(delivery, record)
         except Malformed as error:
             record.id = error.request_id or record.id
-            reply = await self._park(delivery, error)
+            return await self._park(delivery, error)
         except (Unavailable, InProgress) as error:
-            reply = await self._again(delivery, error)
+            return await self._again(delivery, error)
+        except Crowded:
+            await self._let_wait(delivery)
+            return None
         except Exception:
-            log.exception("a bug", id=record.id, action=record.action)
-            reply = await self._again(delivery, Internal())
-        record.outcome = "tried again later" if reply is None else reply.outcome
-        record.replayed = reply is not None and reply.replayed
-        if reply is not None:
-            await self._reply(delivery, reply, record.id)
-            await self._observe(Step.REPLIED, record.id)
+            log.exception("unexpected_error", id=record.id, action=record.action)
+            return await self._again(delivery, Internal())
 
     async def _execute(self, delivery: Delivery, record: "Record") -> Reply:
-        """Raises ``Malformed`` for what is no request, and ``Unavailable`` or ``InProgress`` for
-        what has to be tried again.
+        """Raises ``Malformed`` for what is no request, and ``Unavailable``, ``InProgress`` or
+        ``Crowded`` for what has to be set aside.
         """
         await self._observe(Step.RECEIVED, delivery.asked_as)
         delivery.require_reply_to()
@@ -126,7 +129,10 @@ class Consumer:
         await self._observe(Step.PARSED, request.id)
         try:
             return await self._application.execute(
-                request, again=delivery.is_repeated, on_behalf_of=delivery.on_behalf_of
+                request,
+                again=delivery.is_repeated,
+                on_behalf_of=delivery.on_behalf_of,
+                can_wait=not delivery.has_waited,
             )
         except InProgress as refusal:
             if delivery.is_repeated:  # it may be the only copy that there is: keep it
@@ -157,10 +163,13 @@ class Consumer:
         await self._parking.try_again(delivery, error, delays[delivery.attempt - 1])
         return None
 
+    async def _let_wait(self, delivery: Delivery) -> None:
+        """Set the request aside until those before it are done, as a rule. It is no attempt."""
+        await self._parking.let_wait(delivery, self._settings.retry_delays[0])
+
     async def _park(self, delivery: Delivery, error: ApiError) -> Reply:
-        """Put the request into the dead letter queue, without its secrets. Returns the refusal."""
-        body = redact(delivery.message.body)
-        await self._parking.park(delivery, error.code, str(error), body, caller_of(delivery))
+        """Dead-letter the request. Returns the refusal."""
+        await self._parking.park(delivery, error)
         return replace(Reply.refusal(error), parked=True)
 
 
@@ -172,12 +181,15 @@ class Record:
     attempt: int
     action: str | None = None
     version: str | None = None
-    outcome: str = "unknown"
+    outcome: str = SET_ASIDE
     replayed: bool = False
     started: float = field(default_factory=time.perf_counter)
 
     def know(self, request: Request) -> None:
-        self.id, self.action, self.version = request.id, request.action, request.version
+        """Only what the API knows: a secret in a wrong place is none of it."""
+        self.id = request.id
+        if request.action in VERSIONS.get(request.version, {}):
+            self.action, self.version = request.action, request.version
 
     def finished(self) -> dict[str, Any]:
         line = dict(vars(self))

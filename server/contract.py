@@ -7,6 +7,8 @@ Parsing is strict: ``"1949"`` is no year and a field nobody knows is an error, s
 ``idempotency_key`` that is silently ignored is how books get doubled.
 """
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,6 +29,10 @@ JSON = "application/json"
 
 ATTEMPT = "x-attempt"
 """Which attempt this is, from 1. Ours, because a broker from 4.0 on ignores a client's x-death."""
+WAITED = "x-waited"
+"""True on a request that was set aside because many were waiting already. That is no attempt."""
+REDELIVERED = "x-redelivered"
+"""True on a copy of a request that had been delivered before, and may have been applied."""
 FAILURES = "x-failures"
 """One table for each attempt that failed: attempt, code, error, at (UTC, ISO 8601)."""
 DEADLINE = "x-deadline"
@@ -44,10 +50,18 @@ ASKED_AS = "x-asked-as"
 REPLAYED = "replayed"
 """True on a reply whose outcome was reached earlier, by a request with the same key or id."""
 
+SIGNED = frozenset(
+    {ATTEMPT, WAITED, REDELIVERED, FAILURES, CALLER, ON_BEHALF_OF, REPLAYS, EDITED_FROM, ASKED_AS}
+)
+"""What only the server and the operator may say of a request: believed where the broker vouches
+for the sender (``vouching``), and taken off everywhere else."""
+
 PARKED = "parked"
 """True on a refusal whose request is in the dead letter queue now."""
 
 LARGEST_ID = 2**63 - 1
+LONGEST_ID = 255
+"""Bytes of a request's id in UTF-8. AMQP has no longer ``correlation_id``, which a reply bears."""
 MAX_PROBLEMS = 20
 """Problems told of one payload: enough to mend it, too few to make a small message a large one."""
 
@@ -57,6 +71,12 @@ def _storable(text: str) -> str:
         raise ValueError("must not contain the character U+0000")
     if text.isspace():
         raise ValueError("must not be blank")
+    return text
+
+
+def _sendable(text: str) -> str:
+    if len(text.encode()) > LONGEST_ID:
+        raise ValueError(f"must not have more than {LONGEST_ID} bytes in UTF-8")
     return text
 
 
@@ -83,7 +103,7 @@ def _nothing(data: object) -> object:
 class Request(Message):
     """What a client publishes to ``api.requests``."""
 
-    id: Annotated[str, Field(min_length=1, max_length=128), STORABLE]
+    id: Annotated[str, Field(min_length=1, max_length=128), STORABLE, AfterValidator(_sendable)]
     """The client's own, best a UUID. Without one, the AMQP property ``correlation_id`` is it."""
     version: Annotated[str, Field(max_length=64)]
     """Of the API."""
@@ -149,22 +169,58 @@ def parse(body: bytes, *, default_id: str | None = None) -> Request:
 
     A body without ``id`` takes ``default_id``: AMQP's own ``correlation_id`` says the same.
     """
-    try:
-        document = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise Malformed(f"The body is not JSON in UTF-8: {error}") from None
-    if not isinstance(document, dict):
-        raise Malformed(f"The body has to be a JSON object, not {_json_type(document)}.")
+    document = read_json(body)
     if default_id is not None:
         document.setdefault("id", default_id)
     try:
         return Request.model_validate(document)
     except ValidationError as error:
         problems = _problems(error)
-        malformed = Malformed(f"The request cannot be read: {_sentence(problems)}", problems)
+        known = [problem for problem in problems if problem["field"] in Request.model_fields]
+        malformed = Malformed(
+            f"The request cannot be read: {_sentence(problems)}",
+            problems,
+            summary=f"The request cannot be read: {_sentence(known or _UNKNOWN_FIELD)}",
+        )
         if not any(problem["field"] == "id" for problem in problems):
             malformed.request_id = document["id"]
         raise malformed from None
+
+
+_UNKNOWN_FIELD = [{"field": "", "problem": "it has a field that the API does not know"}]
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ``Malformed`` for anything else, and for a member that is there twice:
+    of two values, different programs take different ones.
+    """
+    try:
+        document = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Malformed(f"The body is not JSON in UTF-8: {error}") from None
+    if not isinstance(document, dict):
+        raise Malformed(f"The body has to be a JSON object, not {_json_type(document)}.")
+    try:
+        # The first reader has refused what this one would not bear: depth, and numbers too long.
+        json.loads(body, object_pairs_hook=_require_unique, parse_int=str)
+    except _Repeated as repeated:
+        raise Malformed(
+            f"The member {str(repeated)[:100]!r} is there twice: give it once.",
+            summary="A member is there twice.",
+        ) from None
+    return document
+
+
+class _Repeated(Exception):
+    """The name of the member."""
+
+
+def _require_unique(members: Iterable[tuple[str, Any]]) -> None:
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            raise _Repeated(name)
+        seen.add(name)
 
 
 Payload = TypeVar("Payload", bound=BaseModel)

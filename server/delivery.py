@@ -7,6 +7,7 @@ from typing import Any
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
 
+from server.connection import UNDECODABLE
 from server.contract import (
     ASKED_AS,
     ATTEMPT,
@@ -15,12 +16,16 @@ from server.contract import (
     FAILURES,
     JSON,
     ON_BEHALF_OF,
+    REDELIVERED,
     REPLAYS,
+    SIGNED,
+    WAITED,
     Request,
     parse,
 )
 from server.errors import Expired, Malformed, TooLarge
 from server.topology import RESERVED_PREFIX
+from server.vouching import is_vouched
 
 UNKNOWN = "application/octet-stream"
 """What some libraries say when they were told nothing."""
@@ -29,20 +34,24 @@ _NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-cou
 """What the broker added, or would act on once more; and what only the server may say."""
 _NOT_CARRIED_OVER_PREFIXES = ("x-first-death-", "x-last-death-")
 
-
 LARGEST_HEADERS = 8 * 1024
 """Characters. A message's headers have to fit into one frame, and ours are added to them."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery of a request. Reading it never fails; what it says may be refused."""
+    """One delivery of a request. Reading it never fails; what it says may be refused.
+
+    ``own_user`` is the broker's user that receives it.
+    """
 
     message: AbstractIncomingMessage
+    own_user: str
 
     @property
     def headers(self) -> dict[str, Any]:
-        """The sender's headers that go along when the request is set aside: the plain ones.
+        """The headers that go along when the request is set aside: the plain ones, and those that
+        are signed only if they are believed.
 
         AMQP tables can hold values that arrive, but cannot be written again.
         """
@@ -52,35 +61,55 @@ class Delivery:
             if isinstance(value, str | int)
             and name not in _NOT_CARRIED_OVER
             and not name.startswith(_NOT_CARRIED_OVER_PREFIXES)
+            and (name not in SIGNED or self.is_vouched_for)
         }
         return plain if len(str(plain)) <= LARGEST_HEADERS else {}
 
     @property
+    def is_vouched_for(self) -> bool:
+        """Whether the broker says that the server or the operator has sent it."""
+        return is_vouched(self.message.user_id, self.own_user)
+
+    def _signed(self, name: str) -> Any:
+        """What a header says that only the server and the operator may write."""
+        return self.message.headers.get(name) if self.is_vouched_for else None
+
+    @property
     def asked_as(self) -> str | None:
         """By what its sender knows it, as far as that can be told without the body."""
-        given = self.message.headers.get(ASKED_AS)
+        given = self._signed(ASKED_AS)
         return given if given and isinstance(given, str) else self.message.correlation_id
 
     @property
     def attempt(self) -> int:
-        given = self.message.headers.get(ATTEMPT)
+        given = self._signed(ATTEMPT)
         return given if isinstance(given, int) and given > 0 else 1
 
     @property
     def is_replay(self) -> bool:
         """An operator sent it again out of the dead letter queue: it may be the only copy."""
-        replays = self.message.headers.get(REPLAYS)
+        replays = self._signed(REPLAYS)
         return isinstance(replays, int) and replays > 0
 
     @property
+    def has_waited(self) -> bool:
+        """It was set aside once already, because too many were waiting."""
+        return self._signed(WAITED) is True
+
+    @property
+    def is_redelivered(self) -> bool:
+        """This message, or the one that it is a copy of, was delivered before."""
+        return bool(self.message.redelivered) or self._signed(REDELIVERED) is True
+
+    @property
     def on_behalf_of(self) -> str | None:
-        """Whose request the sender says that it is; for the server to judge."""
-        given = self.message.headers.get(ON_BEHALF_OF)
+        """Whose request it is, if an operator sends it for another user."""
+        given = self._signed(ON_BEHALF_OF)
         return given if isinstance(given, str) else None
 
     @property
     def failures(self) -> list[Any]:
-        given = self.message.headers.get(FAILURES)
+        given = self._signed(FAILURES)
         flat = [each for each in given if _is_flat(each)] if isinstance(given, list) else []
         return flat if len(str(flat)) <= LARGEST_HEADERS else []
 
@@ -99,21 +128,22 @@ class Delivery:
         return None if not address or address.startswith(RESERVED_PREFIX) else address
 
     def require_reply_to(self) -> None:
+        if UNDECODABLE in self.message.headers:
+            raise Malformed("Its AMQP properties cannot be decoded: send text in UTF-8.")
         if self.reply_to is None:
             raise Malformed(
-                f"reply_to names a queue of the server, {self.message.reply_to}: "
-                "name a queue of your own."
+                "reply_to names a queue of the server: name a queue of your own."
                 if self.message.reply_to
                 else "There is no reply_to: name the queue in which you wait for the reply."
             )
 
     @property
     def is_repeated(self) -> bool:
-        """Somebody may have worked on this request before, and even have applied it.
+        """It may have been worked on before, and even have been applied.
 
         What is refused now says nothing of what was done then.
         """
-        return bool(self.message.redelivered) or self.attempt > 1 or self.is_replay
+        return self.is_redelivered or self.attempt > 1 or self.is_replay
 
     def require_time_left(self) -> None:
         """Raises ``Expired``. The sender's clock set the deadline, and ours judges it."""
@@ -140,13 +170,16 @@ def _is_flat(value: Any) -> bool:
 
 
 def _require_json(content_type: str | None, encoding: str | None) -> None:
-    """Missing properties are taken for JSON in UTF-8: the brief asks for none."""
+    """Missing properties are taken for JSON in UTF-8: the API asks for none."""
     kind, _, parameters = (content_type or JSON).lower().partition(";")
     if kind.strip() == UNKNOWN:
         kind = JSON
     charset = parameters.partition("charset=")[2].strip(" \"'") or "utf-8"
     if kind.strip() != JSON:
-        raise Malformed(f"The content type is {content_type!r}: send {JSON}.")
+        raise Malformed(
+            f"The content type is {content_type!r}: send {JSON}.",
+            summary=f"The content type is not {JSON}.",
+        )
     if charset not in ("utf-8", "utf8") or (encoding or "utf-8").lower() not in ("utf-8", "utf8"):
         raise Malformed("The body has to be UTF-8, not compressed or encoded otherwise.")
 
@@ -154,7 +187,7 @@ def _require_json(content_type: str | None, encoding: str | None) -> None:
 def persistent(
     delivery: Delivery, body: bytes, message_id: str, headers: dict[str, Any]
 ) -> Message:
-    """The same request as a message of ours, to be set aside. A header of None is left out.
+    """The same request as a message of ours, to be set aside; with these headers.
 
     Its ``expiration`` stays behind: in a queue that dead-letters what expires, it would cut the
     wait short.
@@ -166,6 +199,7 @@ def persistent(
         correlation_id=delivery.message.correlation_id,
         reply_to=delivery.message.reply_to,
         message_id=message_id,
+        user_id=delivery.own_user,
         delivery_mode=DeliveryMode.PERSISTENT,
-        headers={n: v for n, v in (delivery.headers | headers).items() if v is not None},
+        headers={name: value for name, value in headers.items() if value is not None},
     )

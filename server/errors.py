@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 
 class ApiError(Exception):
-    """Base of all; ``str(error)`` is for people, ``code`` for programs.
+    """Base of all; ``str(error)`` is for the caller, ``code`` for programs.
 
     The docstring of an error is its message, unless whoever raises it knows better.
     """
@@ -18,10 +18,16 @@ class ApiError(Exception):
     code: ClassVar[str] = "internal"
     is_definite: ClassVar[bool] = True
     is_transient: ClassVar[bool] = False
+    is_outcome: ClassVar[bool] = False
+    """Is it what the work itself ended in? Then it is stored under the request's key like a
+    success, and given again. Others are said before any work, and may not be true any more later.
+    """
 
-    def __init__(self, message: str = "", details: Any = None) -> None:
+    def __init__(self, message: str = "", details: Any = None, *, summary: str = "") -> None:
+        """``summary`` is for everyone else: what of the message repeats nothing that was sent."""
         super().__init__(message or " ".join((self.__doc__ or "").split()))
         self.details = details
+        self.summary = summary or str(self)
 
 
 class Malformed(ApiError):
@@ -66,12 +72,14 @@ class NotFound(ApiError):
     """There is nothing with this id."""
 
     code = "not_found"
+    is_outcome = True
 
 
 class Conflict(ApiError):
     """The request contradicts what is stored."""
 
     code = "conflict"
+    is_outcome = True
 
 
 class KeyReused(ApiError):

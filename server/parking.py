@@ -1,12 +1,13 @@
 """Requests that are set aside: to be tried again later, or for people to look at.
 
     worker ──► api.retry.<delay>                        as it was: it has to be authenticated again
-    worker ──────────────────────────────────► api.dlq  redacted
-    broker ──► api.dlq.raw ──► worker ───────► api.dlq  redacted
+    worker ──────────────────────────────────► api.dlq  presentable
+    broker ──► api.dlq.raw ──► worker ───────► api.dlq  presentable
 
 The broker dead-letters by itself what reaches the delivery limit, expires, or is rejected; and it
-copies the body, with the key in it. So it may do that only into a queue that nobody reads. Whatever
-is in ``api.dlq`` was redacted on its way, and says why it is there.
+copies the body, with the key in it. So it may do that only into a queue that no person reads. What
+a worker puts into ``api.dlq``, body and headers, is built from an allow-list, and says why it is
+there.
 
 Each copy is confirmed by the broker before the original is acknowledged: a crash in between leaves
 two of them, never none, and their equal message ids tell.
@@ -14,122 +15,171 @@ two of them, never none, and their equal message ids tell.
 
 import asyncio
 import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
+from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aio_pika.exceptions import DeliveryError
+from aio_pika.exceptions import DeliveryError, PublishError
 
 from server import callers, topology
-from server.contract import ATTEMPT, CALLER, FAILURES, ON_BEHALF_OF
+from server.contract import (
+    ATTEMPT,
+    CALLER,
+    DEADLINE,
+    FAILURES,
+    ON_BEHALF_OF,
+    REDELIVERED,
+    SIGNED,
+    WAITED,
+)
 from server.delivery import Delivery, persistent
 from server.errors import ApiError
-from server.redaction import cut, redact
+from server.redaction import described, media_type, presentable
+from server.settings import Settings
 
 log = structlog.get_logger()
 
 PAUSE = 0.5
-"""Seconds before a request that the broker did not let us set aside is delivered again."""
+"""Seconds before we try again to set aside what the broker did not take."""
+
+IN_A_LETTER = SIGNED | {DEADLINE}
+"""Headers that a dead letter keeps. A sender's own could hold anything, a key for one."""
 
 DEATHS = 3
 """Workers that one dead letter may kill; fewer may have been another message's victims."""
+
+Declare = Callable[[], Awaitable[None]]
 
 WHY = {
     "delivery_limit": "Every worker that took it died, or gave it back, until the broker gave up.",
     "expired": "The time that its sender gave it in the queue was over before a worker took it.",
     "rejected": "A consumer rejected it.",
+    "unknown": "It was sent to the broker's dead letters, and not put there by the broker.",
 }
 """What the broker calls its reasons, for people."""
 
 
+@dataclass(frozen=True)
+class GivenUp:
+    """Why the broker dead-lettered a request by itself; its ``code`` is the broker's word."""
+
+    code: str
+
+    @property
+    def summary(self) -> str:
+        return WHY[self.code]
+
+
+Reason = ApiError | GivenUp
+
+
 class Parking:
-    """Sets requests aside over ``channel``, which is lent, and in confirm mode.
+    """Sets requests aside over ``channel``, which is borrowed, and in confirm mode.
 
-    ``delivery_limit`` is that of ``api.requests``.
+    ``declare`` makes the queues, if one of them was deleted meanwhile.
 
-    Every method returns once the broker has confirmed that it holds the copy, and raises
-    ``DeliveryError`` if it refuses.
+    Every method returns once the broker has confirmed that it holds the copy. As long as it does
+    not take it, because a queue is full, they wait, and the original stays unacknowledged: so a
+    worker takes no more than there is room for.
     """
 
-    def __init__(self, channel: AbstractChannel, delivery_limit: int) -> None:
+    def __init__(self, channel: AbstractChannel, settings: Settings, declare: Declare) -> None:
         self._channel = channel
-        self._delivery_limit = delivery_limit
+        self._settings = settings
+        self._declare = declare
 
     async def try_again(self, delivery: Delivery, error: ApiError, delay: float) -> None:
-        headers = {
-            ATTEMPT: delivery.attempt + 1,
-            FAILURES: _failures(delivery, error.code, str(error)),
-        }
-        await self._put(topology.retry(delay).name, delivery, delivery.message.body, headers)
+        """In ``delay`` seconds, as its next attempt."""
+        failed = {ATTEMPT: delivery.attempt + 1, FAILURES: _failures(delivery, error)}
+        await self._wait(delivery, delay, failed)
 
-    async def park(
-        self, delivery: Delivery, code: str, why: str, body: bytes, caller: str | None
-    ) -> None:
-        """Into the dead letter queue. ``body`` has to be redacted; ``caller`` says who sent it."""
-        headers = {
+    async def let_wait(self, delivery: Delivery, delay: float) -> None:
+        """The same attempt in ``delay`` seconds, and its place here for another request."""
+        await self._wait(delivery, delay, {WAITED: True, REDELIVERED: delivery.is_redelivered})
+
+    async def _wait(self, delivery: Delivery, delay: float, headers: dict[str, Any]) -> None:
+        name = topology.retry(delay, self._settings).name
+        copy = persistent(
+            delivery, delivery.message.body, _copy_id(delivery, name), delivery.headers | headers
+        )
+        await self._put(name, copy)
+
+    async def park(self, delivery: Delivery, why: Reason, *, readable: bool = True) -> None:
+        """Into the dead letter queue. Of what is not ``readable`` nothing is read any more."""
+        body, kind = delivery.message.body, delivery.message.content_type
+        caller = _caller(delivery) if readable else None
+        headers = {name: value for name, value in delivery.headers.items() if name in IN_A_LETTER}
+        headers |= {
             CALLER: caller,
-            ON_BEHALF_OF: None,  # it is part of the caller now
-            "x-reason": code,
-            "x-error": why,
+            ON_BEHALF_OF: None,  # it is the caller now
+            "x-reason": why.code,
+            "x-error": why.summary,
             "x-origin": topology.REQUESTS,
             "x-parked-at": _now(),
-            FAILURES: _failures(delivery, code, why),
+            FAILURES: _failures(delivery, why),
         }
-        await self._put(topology.DEAD_LETTERS, delivery, body, headers)
+        shown = presentable(body, kind) if readable else described(body, kind)
+        letter = persistent(delivery, shown, _copy_id(delivery, topology.DEAD_LETTERS), headers)
+        letter.content_type, letter.content_encoding = media_type(kind), None
+        await self._put(topology.DEAD_LETTERS, letter)
 
     async def process(self, message: AbstractIncomingMessage) -> None:
         """Park what the broker dead-lettered. Its sender gets no reply: the outcome is unknown.
 
-        Such a message may kill whoever reads it, here too. After some such deaths nothing of it is
-        parsed any more: its body then ends before its first secret.
+        Such a message may kill the worker that reads it, here too: after some such deaths nothing
+        of it is read any more.
         """
-        code = dead_lettered_because(message)
-        why = WHY.get(code, f"The broker says: {code}.")
-        delivery = Delivery(message)
-        if self._kills(message):
-            body, caller = cut(message.body), None
-        else:
-            body, caller = redact(message.body), caller_of(delivery)
-        while True:
-            try:
-                await self.park(delivery, code, why, body, caller)
-                break
-            except DeliveryError as error:  # there is no api.dlq, or no room in it
-                log.error("cannot be parked", id=delivery.asked_as, why=str(error))
-                await asyncio.sleep(PAUSE)
-        log.warning("parked for the broker", id=delivery.asked_as, reason=code)
+        delivery = Delivery(message, self._settings.amqp_user)
+        given_up = given_up_because(message)
+        await self.park(delivery, given_up, readable=not self._kills(message))
+        log.warning("dead_lettered", id=delivery.asked_as, reason=given_up.code)
         await message.ack()
 
     def _kills(self, message: AbstractIncomingMessage) -> bool:
         """From RabbitMQ 4.3 the count includes the deliveries of the queue before this one."""
         count = message.headers.get("x-delivery-count")
-        return isinstance(count, int) and count > self._delivery_limit + DEATHS
+        return isinstance(count, int) and count > self._settings.delivery_limit + DEATHS
 
-    async def _put(
-        self, queue: str, delivery: Delivery, body: bytes, headers: dict[str, Any]
-    ) -> None:
-        original = delivery.message.message_id or delivery.message.correlation_id or uuid.uuid4()
-        name = f"{original} {delivery.attempt} {queue}"
-        copy = persistent(delivery, body, uuid.uuid5(uuid.NAMESPACE_OID, name).hex, headers)
-        await self._channel.default_exchange.publish(copy, queue, mandatory=True)
+    async def _put(self, queue: str, copy: Message) -> None:
+        refused = False
+        while True:
+            try:
+                await self._channel.default_exchange.publish(copy, queue, mandatory=True)
+                return
+            except PublishError:  # there is no such queue any more
+                await self._declare()
+            except DeliveryError as error:
+                if not refused:
+                    log.warning("not_taken", queue=queue, why=str(error), retry_in=PAUSE)
+                refused = True
+                await asyncio.sleep(PAUSE)
 
 
-def caller_of(delivery: Delivery) -> str | None:
-    return callers.describe(delivery.message.body, delivery.on_behalf_of)
-
-
-def dead_lettered_because(message: AbstractIncomingMessage) -> str:
-    """The broker's reason, the latest first; ``unknown`` for what somebody sent here himself."""
+def given_up_because(message: AbstractIncomingMessage) -> GivenUp:
+    """The broker's latest reason; ``unknown`` for what was not dead-lettered, but sent here."""
     deaths = message.headers.get("x-death")
     for death in deaths if isinstance(deaths, list) else []:
         if isinstance(death, dict) and death.get("queue") == topology.REQUESTS:
-            return str(death.get("reason"))
-    return "unknown"
+            reason = str(death.get("reason"))
+            return GivenUp(reason) if reason in WHY else GivenUp("unknown")
+    return GivenUp("unknown")
 
 
-def _failures(delivery: Delivery, code: str, why: str) -> list[Any]:
-    this = {"attempt": delivery.attempt, "code": code, "error": why, "at": _now()}
+def _caller(delivery: Delivery) -> str | None:
+    return delivery.on_behalf_of or callers.describe(delivery.message.body)
+
+
+def _copy_id(delivery: Delivery, queue: str) -> str:
+    original = delivery.message.message_id or delivery.message.correlation_id or uuid.uuid4()
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{original} {delivery.attempt} {queue}").hex
+
+
+def _failures(delivery: Delivery, why: Reason) -> list[Any]:
+    this = {"attempt": delivery.attempt, "code": why.code, "error": why.summary, "at": _now()}
     return [*delivery.failures, this]
 
 

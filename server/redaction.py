@@ -1,53 +1,113 @@
-"""Secrets are taken out of a message before it is set aside for people to read."""
+"""What of a message people may see: in the dead letter queue, in an archive, on a screen.
 
+A key can be anywhere: under a misspelt name, in a member that is there twice, in a body that is no
+JSON at all. So nothing is taken out of the sender's bytes. A new body is built, of those members
+whose names the API knows in that place and that are no secrets.
+"""
+
+import hashlib
+import math
 import re
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-SECRET_FIELDS = ("auth_token", "auth", "password")
+from server import payloads
+from server.contract import LARGEST_ID, Request
+
+SECRET_FIELDS = frozenset({"auth", "auth_token", "password", "token"})
 REDACTED = "[redacted]"
+LEFT_OUT = "[left out]"
+"""How many members were left out. A request that is sent again with it is refused, as it was
+before: it must not become another one."""
+TOO_LARGE = "[a number too large to show]"
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,60}", re.ASCII)
+_ENVELOPE = frozenset(Request.model_fields) - {"data"}
+_ERROR = frozenset({"code", "message"})
 
 
-def redact(body: bytes) -> bytes:
-    """The body without the values of its secret fields, whether or not it can be parsed."""
+def _fields_of_data() -> frozenset[str]:
+    """Every field of what any action takes or answers."""
+    models = [
+        m for m in vars(payloads).values() if isinstance(m, type) and issubclass(m, BaseModel)
+    ]
+    taken = {field for model in models for field in model.model_fields}
+    return frozenset(taken | {"auth_token"} - _ENVELOPE) | {"id"}
+
+
+_DATA = _fields_of_data()
+
+
+def presentable(body: bytes, content_type: str | None = None) -> bytes:
+    """A request's or a reply's body as JSON, rebuilt from what is known to be no secret.
+
+    Of a body that is no JSON object its size, content type and SHA-256 are told, by which its
+    sender can recognise it.
+    """
     try:
-        document = from_json(body)
+        document = from_json(body, allow_inf_nan=False)
     except ValueError:
         document = None
-    if not isinstance(document, dict | list):
-        return cut(body)
-    redacted = _redacted(document)
-    return body if redacted == document else to_json(redacted)
+    if not isinstance(document, dict):
+        return described(body, content_type)
+    is_reply = document.get("status") in ("ok", "error") and "action" not in document
+    return to_json(_reply(document) if is_reply else _request(document))
 
 
-def _redacted(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: REDACTED
-            if name.lower() in SECRET_FIELDS and inner is not None
-            else _redacted(inner)
-            for name, inner in value.items()
+def described(body: bytes, content_type: str | None = None) -> bytes:
+    """As JSON, what can be told of a body without reading it."""
+    digest = hashlib.sha256(body).hexdigest()
+    told = {"size": len(body), "content_type": media_type(content_type), "sha256": digest}
+    return to_json({"unreadable": told})
+
+
+def media_type(content_type: str | None) -> str | None:
+    """Without its parameters; None for what is none."""
+    found = _MEDIA_TYPE.match(content_type or "")
+    return found[0] if found else None
+
+
+def _request(document: dict[str, Any]) -> dict[str, Any]:
+    data = document.get("data")
+    shown = {"data": _members(data, _DATA)} if isinstance(data, dict) else {}
+    return _members(document, _ENVELOPE, shown)
+
+
+def _reply(document: dict[str, Any]) -> dict[str, Any]:
+    data, error = document.get("data"), document.get("error")
+    shown: dict[str, Any] = {}
+    if isinstance(data, dict):
+        rows = {
+            name: [_members(row, _DATA) for row in value if isinstance(row, dict)]
+            for name, value in data.items()
+            if name in _DATA and isinstance(value, list)
         }
-    if isinstance(value, list):
-        return [_redacted(inner) for inner in value]
+        shown["data"] = _members(data, _DATA, rows)
+    if isinstance(error, dict):
+        shown["error"] = _members(error, _ERROR)
+    return _members(document, frozenset({"correlation_id", "status", "data", "error"}), shown)
+
+
+def _members(
+    document: dict[str, Any], known: frozenset[str], shown: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The plain values under known names, in their order; ``shown`` is what they hold besides."""
+    members: dict[str, Any] = {}
+    for name, value in document.items():
+        if shown and name in shown:
+            members[name] = shown[name]
+        elif name in known and name in SECRET_FIELDS:
+            members[name] = None if value is None else REDACTED
+        elif name in known and not isinstance(value, dict | list):
+            members[name] = _plain(value)
+    left_out = len(document) - len(members)
+    return members | ({LEFT_OUT: left_out} if left_out else {})
+
+
+def _plain(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and (not math.isfinite(value) or abs(value) > LARGEST_ID):
+        return TOO_LARGE
     return value
-
-
-def cut(body: bytes) -> bytes:
-    """Up to the first name of a secret field. Where nothing can be parsed, nobody can tell where
-    the value behind that name ends.
-    """
-    name = _SECRET_NAME.search(body)
-    return body if name is None else body[: name.end()] + b" " + REDACTED.encode()
-
-
-def _spelled(name: str) -> bytes:
-    """In UTF-16 and UTF-32 there are zeros between the letters."""
-    return rb"\x00*".join(letter.encode() for letter in name)
-
-
-# Not followed by a letter: an author is no secret.
-_SECRET_NAME = re.compile(
-    b"(?i)(?:" + b"|".join(map(_spelled, SECRET_FIELDS)) + rb")(?!\x00*[a-z])"
-)

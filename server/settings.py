@@ -5,8 +5,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from server.vouching import user_of
+
 DEVELOPMENT_KEY = "supersecretapikey"
-"""The key of the brief: it works out of the box, so it protects nothing."""
+"""The key of the documentation: it works out of the box, so it protects nothing."""
 
 
 def _numbers(text: object) -> object:
@@ -33,22 +35,33 @@ class Settings(BaseModel):
     max_body: int = Field(256 * 1024, ge=1024)
     """A request larger than this is refused unread."""
     max_queue_length: int = Field(100_000, ge=1)
-    """Requests waiting before the broker refuses more of them."""
+    """Requests waiting in the queue before the broker refuses more of them. As many may wait for
+    their next attempt, in all queues for that together."""
     delivery_limit: int = Field(5, ge=1)
     """Redeliveries of a message that kills its worker each time, before it is dead-lettered."""
-    retry_delays: Annotated[tuple[float, ...], BeforeValidator(_numbers)] = (1.0, 5.0, 25.0)
+    retry_delays: Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)] = (
+        1.0,
+        5.0,
+        25.0,
+    )
     """Wait before the second, the third … attempt. After the last one: the dead letter queue."""
     lock_timeout: float = Field(2.0, gt=0)
     """How long a duplicate waits for the first request with its idempotency key."""
     key_retention: float = Field(30 * 24 * 3600.0, gt=0)
     """How long a stored reply is kept: longer than clients retry, and dead letters wait."""
-    rate_limit: float = Field(2000.0, gt=0)
-    """Requests a second that one caller may send to one worker in the long run; see RateLimit."""
+    rate_limit: float = Field(500.0, gt=0)
+    """Requests a second that one user may send to one worker in the long run, and twice as many at
+    once; see ``rate_limit.Admission``."""
     drain_timeout: float = Field(10.0, ge=0)
     """How long a stopping worker lets the requests it holds finish."""
     rest_host: str = "127.0.0.1"
     rest_port: int = Field(8080, ge=0, le=65535)
     """Where the REST edge listens; port 0 is any free one, which its log then names."""
+
+    @property
+    def amqp_user(self) -> str:
+        """The broker's user that this process is."""
+        return user_of(self.amqp_url)
 
     @property
     def max_attempts(self) -> int:

@@ -11,6 +11,7 @@ client ──► api.requests ──► worker ──► the client's reply queu
                               └──► api.dlq.unreadable   what breaks whoever receives it
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,7 @@ REQUESTS = "api.requests"
 DEAD_LETTERS = "api.dlq"
 RAW_DEAD_LETTERS = "api.dlq.raw"
 UNREADABLE = "api.dlq.unreadable"
+RETRY_PREFIX = "api.retry."
 RESERVED_PREFIX = "api."
 """Queues of ours. No client's ``reply_to`` may lead into one of them."""
 
@@ -81,18 +83,24 @@ def requests(settings: Settings) -> Queue:
     )
 
 
-def retry(delay: float) -> Queue:
-    """The waiting room for one delay, in seconds. Nobody consumes it: its messages expire.
+def retry(delay: float, settings: Settings) -> Queue:
+    """The waiting room for one delay, in seconds. It has no consumer: its messages expire.
 
-    One for each delay, because only the message at the head of a queue expires.
+    One for each delay, because only the message at the head of a queue expires. All together hold
+    as many as ``api.requests`` does: when they are full, the workers wait, the queue of requests
+    fills up, and the broker refuses more.
 
     Requests wait here as they came, with their key: the server has to authenticate them again.
     They stay for the delay only, and no user but the server's and the lab's may read the queue.
     """
     milliseconds = round(delay * 1000)
     return Queue(
-        f"api.retry.{milliseconds}ms",
-        _safe_dead_lettering(REQUESTS) | {"x-message-ttl": milliseconds},
+        f"{RETRY_PREFIX}{milliseconds}ms",
+        _safe_dead_lettering(REQUESTS)
+        | {
+            "x-message-ttl": milliseconds,
+            "x-max-length": math.ceil(settings.max_queue_length / len(settings.retry_delays)),
+        },
     )
 
 
@@ -122,7 +130,7 @@ def topology(settings: Settings) -> list[Queue]:
     """All queues, each after the queue it dead-letters to."""
     delays = dict.fromkeys(settings.retry_delays)
     always = [dead_letters(), unreadable(), raw_dead_letters(settings), requests(settings)]
-    return [*always, *(retry(delay) for delay in delays)]
+    return [*always, *(retry(delay, settings) for delay in delays)]
 
 
 async def declare(channel: AbstractChannel, settings: Settings) -> None:

@@ -62,7 +62,8 @@ async def test_what_is_no_request_is_answered_and_parked(client: Wire, body: byt
     assert (reply["status"], reply["error"]["code"]) == ("error", "malformed")
     parked = await client.dead_letter()
     assert parked.headers["x-reason"] == "malformed"
-    assert parked.body == body or json.loads(parked.body)["id"] == "7"
+    shown = json.loads(parked.body)
+    assert shown.get("id") == "7" or shown["unreadable"]["size"] == len(body)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +171,7 @@ async def test_strange_headers_are_no_obstacle(client: Wire, headers: dict[str, 
 async def test_no_secret_gets_into_the_dead_letter_queue(client: Wire) -> None:
     await client.send(client.body("ping", auth="canary"), reply_to=None)
     await client.ask(b'{"auth": "canary", broken')
-    for _ in range(2):
+    for known in (b'"auth":"[redacted]"', b'"sha256"'):
         parked = await client.dead_letter()
         assert b"canary" not in parked.body
-        assert "auth" in parked.body.decode()
+        assert known in parked.body

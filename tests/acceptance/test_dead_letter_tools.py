@@ -233,12 +233,10 @@ class Patient(Application):
         self._application = application
         self._may_go = may_go
 
-    async def execute(
-        self, request: Request, *, again: bool = False, on_behalf_of: str | None = None
-    ) -> Reply:
+    async def execute(self, request: Request, **circumstances: Any) -> Reply:
         if request.action == "create_book":
             await self._may_go.wait()
-        return await self._application.execute(request, again=again, on_behalf_of=on_behalf_of)
+        return await self._application.execute(request, **circumstances)
 
 
 class Twice(Consumer):
@@ -291,12 +289,10 @@ class Silent(Application):
     def __init__(self, application: Application) -> None:
         self._application = application
 
-    async def execute(
-        self, request: Request, *, again: bool = False, on_behalf_of: str | None = None
-    ) -> Reply:
+    async def execute(self, request: Request, **circumstances: Any) -> Reply:
         if request.id != "operator":
             await asyncio.Event().wait()
-        return await self._application.execute(request, on_behalf_of=on_behalf_of)
+        return await self._application.execute(request, **circumstances)
 
 
 async def test_without_an_answer_the_letter_stays_and_is_safe_to_replay(

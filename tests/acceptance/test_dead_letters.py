@@ -2,14 +2,20 @@
 without saying so.
 """
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aio_pika
+import asyncpg
 import pytest
 
 from server import topology
 from server.application import Application
+from server.parking import PAUSE, Parking
+from server.redaction import described
 from server.settings import Settings
 from server.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
 from tests.support import BOOK, Wire, eventually, wire, worker_here
@@ -28,6 +34,21 @@ async def die_with_a_dead_letter(settings: Settings) -> None:
     async with await aio_pika.connect(settings.amqp_url) as connection:
         queue = await (await connection.channel()).get_queue(RAW_DEAD_LETTERS)
         await eventually(lambda: queue.get(fail=False))
+
+
+@asynccontextmanager
+async def lock_of_books(settings: Settings) -> AsyncIterator[None]:
+    """No book can be written meanwhile."""
+    holder = await asyncpg.connect(settings.database_url)
+    try:
+        await holder.execute("BEGIN; LOCK TABLE books_v1")
+        yield
+    finally:
+        await holder.close()
+
+
+async def no_declare() -> None:
+    raise AssertionError("it is there")
 
 
 async def declared(client: Wire, settings: Settings) -> None:
@@ -72,19 +93,49 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
 ) -> None:
     async with wire(settings) as client:
         await declared(client, settings)
-        await client._channel.default_exchange.publish(aio_pika.Message(b"1"), RAW_DEAD_LETTERS)
+        full: dict[str, Any] = {"x-max-length": 0, "x-overflow": "reject-publish"}
         await client._channel.queue_delete(DEAD_LETTERS)
-        async with worker_here(settings, application):  # declares it anew
-            assert (await client.dead_letter()).body == b"1"
+        await client._channel.declare_queue(DEAD_LETTERS, durable=True, arguments=full)
+        parking = Parking(client._channel, settings, no_declare)
+        body = client.body("ping", id="7")
+        await client._channel.default_exchange.publish(aio_pika.Message(body), RAW_DEAD_LETTERS)
+        async with await aio_pika.connect(settings.amqp_url) as connection:
+            raw = await (await connection.channel()).get_queue(RAW_DEAD_LETTERS)
+            held = asyncio.create_task(
+                parking.process(await eventually(lambda: raw.get(fail=False)))
+            )
+            await asyncio.sleep(2 * PAUSE)
+            assert not held.done()
             await client._channel.queue_delete(DEAD_LETTERS)
-            await client._channel.default_exchange.publish(aio_pika.Message(b"2"), RAW_DEAD_LETTERS)
-            assert (await client.ask(client.body("ping")))["status"] == "ok"
             await topology.dead_letters().declare(client._channel)
-            assert (await client.dead_letter()).body == b"2"
+            await held
+        assert json.loads((await client.dead_letter()).body)["id"] == "7"
 
 
-@pytest.mark.parametrize("headers", [{}, {"x-death": "no list"}, {"x-death": [1, {"queue": 1}]}])
-async def test_what_somebody_sends_there_himself_is_parked_as_unknown(
+@pytest.mark.parametrize("queue", ["api.dlq", "api.retry.50ms"])
+async def test_a_queue_that_was_deleted_is_declared_again_when_it_is_needed(
+    settings: Settings, application: Application, queue: str
+) -> None:
+    async with worker_here(settings, application), wire(settings) as client:
+        await client._channel.queue_delete(queue)
+        assert (await client.ask(b"no JSON"))["error"]["code"] == "malformed"
+        assert (await client.dead_letter()).headers["x-reason"] == "malformed"
+        async with lock_of_books(settings):
+            assert (await client.ask(client.body("create_book", BOOK)))["status"] == "error"
+        parked = await client.dead_letter()
+        assert parked.headers["x-reason"] == "unavailable"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-death": "no list"},
+        {"x-death": [1, {"queue": 1}]},
+        {"x-death": [{"queue": "api.requests", "reason": "canary"}]},
+    ],
+)
+async def test_what_was_sent_there_directly_is_parked_as_unknown(
     settings: Settings, application: Application, headers: dict[str, Any]
 ) -> None:
     async with worker_here(settings, application), wire(settings) as client:
@@ -98,7 +149,7 @@ async def test_what_somebody_sends_there_himself_is_parked_as_unknown(
     ("deaths", "parked"),
     [
         (8, b'{"id":"7","auth":"[redacted]","data":{}}'),
-        (9, b'{"id": "7", "auth [redacted]'),
+        (9, described(b'{"id": "7", "auth": "canary", "data": {}}')),
     ],
 )
 async def test_what_kills_whoever_redacts_it_is_not_parsed_for_ever(

@@ -32,7 +32,8 @@ DEADLY = QUORUM | {
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": "dead",
 }
-WAITING = topology.retry(3600).arguments
+UNUSED = Settings(amqp_url="amqp://unused", database_url="postgres://unused")
+WAITING = topology.retry(3600, UNUSED).arguments
 KINDS: dict[str, dict[str, Any]] = {
     "classic": {},
     "quorum": QUORUM,

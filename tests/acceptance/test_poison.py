@@ -16,7 +16,7 @@ from server.application import Application
 from server.database import Database
 from server.settings import Settings
 from server.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
-from tests.support import BOOK, Wire, eventually, wire, worker_here
+from tests.support import BOOK, Wire, wire, worker_here
 
 INNOCENTS = 40
 
@@ -61,8 +61,8 @@ async def test_a_message_that_cannot_be_decoded_ends_alone_and_innocents_are_ans
                 await publish_undecodable(settings, client.body("ping"))
             await client.send(client.body("create_book", BOOK), correlation_id=str(number))
         await all_answered(client, INNOCENTS)
-        await eventually(lambda: client.depth(UNREADABLE), within=40)
-        assert await client.depth(DEAD_LETTERS) == 0
+        assert (await client.dead_letter()).headers["x-reason"] == "malformed"
+        assert await client.depth(UNREADABLE) == 0
     async with database.reading() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM books_v1"))).scalar() == 40
 

@@ -110,7 +110,7 @@ async def test_a_key_whose_first_request_still_runs_is_a_conflict_to_be_tried_ag
     settings: Settings, database: Database
 ) -> None:
     class Busy(Application):
-        async def _execute(self, request: Request, on_behalf_of: str | None) -> Reply:
+        async def execute(self, request: Request, **_: Any) -> Reply:
             raise InProgress
 
     async with (
@@ -271,7 +271,7 @@ async def test_a_bug_is_a_500_with_the_requests_id_and_the_server_lives_on(
     settings: Settings, database: Database
 ) -> None:
     class Broken(Application):
-        async def _execute(self, request: Request, on_behalf_of: str | None) -> Reply:
+        async def execute(self, request: Request, **_: Any) -> Reply:
             raise ZeroDivisionError("a canary in the code")
 
     async with (

@@ -23,9 +23,7 @@ class Failing(Application):
         self._times = times
         self.attempts: Counter[str] = Counter()
 
-    async def execute(
-        self, request: Request, *, again: bool = False, on_behalf_of: str | None = None
-    ) -> Reply:
+    async def execute(self, request: Request, **circumstances: Any) -> Reply:
         self.attempts[request.id] += 1
         if self.attempts[request.id] <= self._times:
             raise self._error

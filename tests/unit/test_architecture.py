@@ -32,7 +32,7 @@ def test_the_server_never_imports_labkit() -> None:
 
 
 def test_labkit_knows_the_wire_of_the_server_and_nothing_behind_it() -> None:
-    wire = ("connection", "contract", "topology", "settings", "errors", "redaction")
+    wire = ("connection", "contract", "topology", "settings", "errors", "redaction", "vouching")
     allowed = tuple(f"server.{module}" for module in (*wire, "routes", "steps"))
     for module, names in imports("labkit").items():
         behind = {n for n in names if n.startswith("server") and not n.startswith(allowed)}
