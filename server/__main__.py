@@ -40,8 +40,9 @@ async def rest(database: Database, settings: Settings, stop: asyncio.Event) -> N
 
 
 def _application(database: Database, settings: Settings) -> Application:
-    limit = RateLimit(settings.rate_limit, burst=5 * settings.rate_limit)
-    return Application(database, limit=limit)
+    limit = RateLimit(settings.rate_limit, burst=2 * settings.rate_limit)
+    # Those that wait for others may fill half of what a worker holds at a time, and no more.
+    return Application(database, limit=limit, room=settings.prefetch // 2)
 
 
 ROLES = {"worker": worker, "rest": rest}

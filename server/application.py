@@ -1,5 +1,13 @@
-"""The one way in, for every transport: a request becomes a reply."""
+"""The one way in, for every transport: a request becomes a reply.
 
+    admission ──► who asks? ──► is it valid? ──► once: claimed before? ──► may they? ──► handler
+
+What they may do is asked last. A request that was applied has its outcome, even if its sender's
+token has expired since, and it comes again because a reply was lost.
+"""
+
+from collections.abc import AsyncIterator, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from pydantic import BaseModel
@@ -11,7 +19,7 @@ from server.database import Database
 from server.errors import (
     ApiError,
     InProgress,
-    RateLimited,
+    Unauthorized,
     Unavailable,
     UnknownAction,
     UnsupportedVersion,
@@ -19,78 +27,132 @@ from server.errors import (
 from server.handlers import VERSIONS
 from server.handlers.action import Action
 from server.idempotency import Announce, Claim, Effect, once
+from server.lines import Crowded, Lines
 from server.principal import Principal
-from server.rate_limit import RateLimit
+from server.rate_limit import Admission, RateLimit
 from server.steps import Observer, Step, nobody
+
+ROOM = 32
+ROW_BUSY = "Other requests are changing the same row: ask again in a moment."
 
 
 class Application:
-    """Authenticates, validates and applies requests. It owns nothing: the database is lent."""
+    """Authenticates, validates and applies requests. It owns nothing: the database is borrowed.
+
+    ``room`` is for requests that wait here for others which want the same thing.
+    """
 
     def __init__(
         self,
         database: Database,
         observe: Observer = nobody,
         limit: RateLimit | None = None,
+        *,
+        room: int = ROOM,
     ) -> None:
         self.database = database
         self._observe = observe
-        self._limit = limit or RateLimit()
+        self._admission = Admission(limit or RateLimit())
+        self._lines = Lines(room)
 
     async def execute(
-        self, request: Request, *, again: bool = False, on_behalf_of: str | None = None
+        self,
+        request: Request,
+        *,
+        again: bool = False,
+        on_behalf_of: str | None = None,
+        can_wait: bool = False,
     ) -> Reply:
         """The reply to the request; a refusal is a reply too.
 
         ``again`` says that it may have been worked on before: it was let in then, so no limit of
         rate keeps it out now. ``on_behalf_of`` names another user, for whom a librarian sends it.
+        ``can_wait`` says that the transport has a place where it can wait.
 
-        Raises ``Unavailable``, or ``InProgress`` while a first request with its key is running:
-        the transport knows whether to wait or to tell. Any other exception is a bug.
+        Raises ``Unavailable``, or ``InProgress`` while a first request with its key is running: the
+        transport knows whether to try again or to answer that. ``Crowded`` if it ``can_wait`` and
+        too many wait here already. Any other exception is a bug.
         """
-        if not again:
-            try:
-                self._limit.take(auth.credentials(request))
-            except RateLimited as refusal:
-                return Reply.refusal(refusal)
         try:
-            return await self._execute(request, on_behalf_of)
+            return await self._execute(request, again, on_behalf_of, can_wait)
         except (Unavailable, InProgress):
             raise
         except ApiError as refusal:
             return Reply.refusal(refusal)
 
-    async def _execute(self, request: Request, on_behalf_of: str | None) -> Reply:
+    async def _execute(
+        self, request: Request, again: bool, on_behalf_of: str | None, can_wait: bool
+    ) -> Reply:
         action = _action(request)
+        if action.public:
+            return await self._login(action, request)
+        if not again:
+            self._admission.claimed(auth.credentials(request))
         async with self.database.reading() as connection:
-            principal = await self._authenticate(connection, action, request, on_behalf_of)
+            principal = await self._authenticate(connection, request, again, on_behalf_of)
             payload = validate(action.payload, auth.without_token(request.data))
-            if action.writes is None or principal is None:
+            if action.writes is None:
+                principal.require_reader()
                 return Reply(data=_json(await action.handler(connection, payload)))
-        principal.require_librarian()
         claim = Claim.of(request, payload, principal.user_id, action.writes)
-        return await self._write(request, action, payload, claim)
+        async with self._turn(claim, payload, can_wait):
+            return await self._write(request, action, payload, claim, principal)
+
+    async def _login(self, action: Action, request: Request) -> Reply:
+        payload = validate(action.payload, auth.without_token(request.data))
+        self._admission.login(request.data.get("name"))
+        return Reply(data=_json(await action.handler(self.database, payload)))
 
     async def _authenticate(
-        self,
-        connection: AsyncConnection,
-        action: Action,
-        request: Request,
-        on_behalf_of: str | None,
-    ) -> Principal | None:
-        """None for an action that is for everybody."""
-        if action.public:
-            return None
-        principal = await auth.authenticate(connection, request)
+        self, connection: AsyncConnection, request: Request, again: bool, on_behalf_of: str | None
+    ) -> Principal:
+        credentials = auth.credentials(request)
+        try:
+            principal = await auth.authenticate(connection, request)
+        except Unauthorized:
+            if credentials is not None:
+                self._admission.failed(credentials)
+            raise
+        if not again and credentials is not None:
+            self._admission.proved(credentials, principal.user_id)
         if on_behalf_of is not None:
             principal = await callers.act_for(connection, principal, on_behalf_of)
         await self._observe(Step.AUTHENTICATED, request.id)
         return principal
 
+    @asynccontextmanager
+    async def _turn(self, claim: Claim, payload: BaseModel, can_wait: bool) -> AsyncIterator[None]:
+        """One at a time goes on with this claim, and with this row.
+
+        Duplicates wait for the first, and changes of one row for each other, without a connection.
+        """
+        row = getattr(payload, "id", None)
+        lines: list[tuple[Hashable, ApiError]] = [(name, InProgress()) for name in claim.names]
+        if row is not None:
+            lines.append(((claim.resource_type, row), Unavailable(ROW_BUSY)))
+        async with AsyncExitStack() as turns:
+            for name, otherwise in lines:
+                try:
+                    patience = self.database.lock_timeout
+                    await turns.enter_async_context(self._lines.turn(name, patience))
+                except TimeoutError as error:
+                    raise otherwise from error
+                except Crowded as error:
+                    if can_wait:
+                        raise
+                    raise otherwise from error
+            yield
+
     async def _write(
-        self, request: Request, action: Action, payload: BaseModel, claim: Claim
+        self,
+        request: Request,
+        action: Action,
+        payload: BaseModel,
+        claim: Claim,
+        principal: Principal,
     ) -> Reply:
         async def effect(transaction: AsyncConnection) -> Any:
+            principal.require_librarian()
             return _json(await action.handler(transaction, payload))
 
         async def announce(step: Step) -> None:

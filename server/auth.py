@@ -43,22 +43,34 @@ async def authenticate(connection: AsyncConnection, request: Request) -> Princip
     token = request.data.get(TOKEN_FIELD)
     if isinstance(token, str):
         return await tokens.read(connection, token)
-    raise Unauthorized("Who asks? Send an API key as `auth`, or a token as `data.auth_token`.")
+    raise Unauthorized("Send an API key as `auth`, or a token as `data.auth_token`.")
 
 
 async def _by_key(connection: AsyncConnection, api_key: SecretStr) -> Principal:
-    """The look-up is by digest: how long it takes tells a guesser about the digest of the guess,
-    which leads to no key, and nothing about how near the guess came.
+    principal = await by_digest(connection, hashed(api_key.get_secret_value()))
+    if principal is None:
+        raise Unauthorized("This API key is not known. The lab's own is API_KEY in .lab/lab.env.")
+    return principal
+
+
+async def by_digest(connection: AsyncConnection, digest: str) -> Principal | None:
+    """The user of the key with this digest; barred if it was revoked.
+
+    How long the look-up takes tells a guesser about the digest of the guess, which leads to no key,
+    and nothing about how near the guess came.
     """
     statement = (
-        select(User.id, User.name, User.role)
+        select(User.id, User.name, User.role, ApiKey.revoked_at)
         .join(ApiKey)
-        .where(ApiKey.key_hash == hashed(api_key.get_secret_value()), ApiKey.revoked_at.is_(None))
+        .where(ApiKey.key_hash == digest)
     )
     user = (await connection.execute(statement)).one_or_none()
     if user is None:
-        raise Unauthorized("This API key is not known. The lab's own is API_KEY in .lab/lab.env.")
-    return Principal(user.id, user.name, user.role)
+        return None
+    revoked = (
+        None if user.revoked_at is None else Unauthorized(f"This key of {user.name} is revoked.")
+    )
+    return Principal(user.id, user.name, user.role, revoked)
 
 
 async def prepare(connection: AsyncConnection, api_key: str) -> None:

@@ -13,6 +13,8 @@ from server.models import Base
 from server.settings import Settings
 
 LOCK_NOT_AVAILABLE = "55P03"
+READ_ONLY = "25006"
+"""A standby, or a primary that is being replaced by one."""
 FOREIGN_KEY_VIOLATION = "23503"
 UNIQUE_VIOLATION = "23505"
 
@@ -20,6 +22,9 @@ _TRANSIENT_CLASSES = ("08", "40", "53", "55", "57")
 """SQLSTATE classes: connection, rollback (deadlock, serialization), resources, not in the right
 state now (a lock, a start-up), shutdown
 (https://www.postgresql.org/docs/current/errcodes-appendix.html)."""
+
+POOL_TIMEOUT = 5.0
+"""Seconds that a request waits for a connection that others have."""
 
 COMMAND_TIMEOUT = 15.0
 """Seconds. A connection that says nothing for so long is given up: a cut cable sends no goodbye."""
@@ -41,11 +46,22 @@ class Database:
     """
 
     def __init__(self, settings: Settings) -> None:
+        self.lock_timeout = settings.lock_timeout
+        """Seconds that one request waits for another that holds what it needs."""
+        self._engine = self._pool(settings, settings.pool_size)
+        # Connections of their own, so that reads go on while all writers wait for a lock. And no
+        # BEGIN and ROLLBACK around a single SELECT: two round trips saved.
+        readers = self._pool(settings, max(2, settings.pool_size // 2))
+        self._reader = readers.execution_options(isolation_level="AUTOCOMMIT")
+
+    @staticmethod
+    def _pool(settings: Settings, size: int) -> AsyncEngine:
         _scheme, _, address = settings.database_url.partition("://")
-        self._engine: AsyncEngine = create_async_engine(
+        return create_async_engine(
             f"postgresql+asyncpg://{address}",
-            pool_size=settings.pool_size,
+            pool_size=size,
             max_overflow=0,
+            pool_timeout=POOL_TIMEOUT,
             hide_parameters=True,  # parameters hold people's data, and errors are logged
             connect_args={
                 "timeout": 5,
@@ -57,18 +73,16 @@ class Database:
                 },
             },
         )
-        # No BEGIN and ROLLBACK around a single SELECT: two round trips saved.
-        self._reader = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        async with _in_our_words(), self._reader.connect() as connection:
+        async with self._in_our_words(), self._reader.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Commits at the end, rolls back on any exception. READ COMMITTED."""
-        async with _in_our_words(), self._engine.begin() as connection:
+        async with self._in_our_words(), self._engine.begin() as connection:
             yield connection
 
     async def create_tables(self) -> None:
@@ -80,6 +94,25 @@ class Database:
 
     async def close(self) -> None:
         await self._engine.dispose()
+        await self._reader.dispose()
+
+    @asynccontextmanager
+    async def _in_our_words(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except (PoolTimeout, InterfaceError, OSError) as error:
+            raise Unavailable("The database cannot be reached now.") from error
+        except DBAPIError as error:
+            if sqlstate(error) == READ_ONLY:
+                # Its sessions stay read-only, whatever becomes of the server: begin others.
+                await self.close()
+            elif not _is_transient(error):
+                raise
+            raise Unavailable("The database cannot do this now.") from error
+
+
+def _is_transient(error: DBAPIError) -> bool:
+    return sqlstate(error).startswith(_TRANSIENT_CLASSES) or error.connection_invalidated
 
 
 class SchemaMismatch(Exception):
@@ -105,15 +138,3 @@ def _require_columns(connection: Connection) -> None:
     missing = [column for column in wanted if column not in there]
     if missing:
         raise SchemaMismatch(missing)
-
-
-@asynccontextmanager
-async def _in_our_words() -> AsyncIterator[None]:
-    try:
-        yield
-    except (PoolTimeout, InterfaceError, OSError) as error:
-        raise Unavailable("The database cannot be reached now.") from error
-    except DBAPIError as error:
-        if sqlstate(error).startswith(_TRANSIENT_CLASSES) or error.connection_invalidated:
-            raise Unavailable("The database cannot do this now.") from error
-        raise

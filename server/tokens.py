@@ -1,4 +1,4 @@
-"""JSON Web Tokens: signed statements of who somebody is, for an hour.
+"""JSON Web Tokens: signed statements of who the bearer is, for an hour.
 
 Verifying names the one algorithm, issuer and audience that are accepted. What the token itself
 says of its algorithm is never believed (RFC 8725).
@@ -8,6 +8,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import jwt
@@ -25,6 +26,8 @@ ALGORITHM = "HS256"
 ISSUER = "library-server"
 AUDIENCE = "library-api"
 LIFETIME = timedelta(hours=1)
+LEEWAY = timedelta(seconds=10)
+"""By so much the clock of the server that issued a token may be ahead of ours."""
 
 
 async def issue(connection: AsyncConnection, user: Principal) -> Token:
@@ -42,8 +45,11 @@ async def issue(connection: AsyncConnection, user: Principal) -> Token:
     return Token(token=token, expires_at=now + LIFETIME, role=user.role)
 
 
-async def read(connection: AsyncConnection, token: str, *, expired_too: bool = False) -> Principal:
-    """Who the token was given to, as that user is now. Raises ``Unauthorized``."""
+async def read(connection: AsyncConnection, token: str) -> Principal:
+    """Who the token was given to, as that user is now; barred if it has expired.
+
+    Raises ``Unauthorized`` for what is no token of this server.
+    """
     try:
         kid = jwt.get_unverified_header(token).get("kid")
         key = await _key(connection, kid)
@@ -53,24 +59,23 @@ async def read(connection: AsyncConnection, token: str, *, expired_too: bool = F
             algorithms=[ALGORITHM],
             issuer=ISSUER,
             audience=AUDIENCE,
-            options={
-                "require": ["exp", "iat", "iss", "aud", "sub"],
-                "verify_exp": not expired_too,
-            },
+            leeway=LEEWAY,
+            options={"require": ["exp", "iat", "iss", "aud", "sub"], "verify_exp": False},
         )
-        user_id = _id(claims["sub"])
-    except jwt.ExpiredSignatureError:
-        raise Unauthorized("The token has expired: log in again.") from None
-    except (jwt.InvalidTokenError, ValueError):
+        user_id, expires = _id(claims["sub"]), float(claims["exp"])
+    except (jwt.InvalidTokenError, TypeError, ValueError):
         raise Unauthorized("The token is not one of this server's: log in.") from None
-    return await _user(connection, user_id)
+    principal = await _user(connection, user_id)
+    if expires > datetime.now(UTC).timestamp():
+        return principal
+    return replace(principal, barred=Unauthorized("The token has expired: log in again."))
 
 
 async def read_unsigned(connection: AsyncConnection, unsigned: str, digest: str) -> Principal:
     """Who the token was given to of which nothing is left but its first two parts, and the SHA-256
     of its signature. Only this server can make the signature anew, and see that it is the one.
 
-    It may have expired. Raises ``Unauthorized``.
+    That it may have expired since does not bar them. Raises ``Unauthorized``.
     """
     try:
         key = await _key(connection, jwt.get_unverified_header(f"{unsigned}.").get("kid"))
@@ -80,7 +85,7 @@ async def read_unsigned(connection: AsyncConnection, unsigned: str, digest: str)
     if not hmac.compare_digest(hashlib.sha256(signature).hexdigest(), digest):
         raise Unauthorized("The token of this request's sender was not made by this server.")
     signed = f"{unsigned}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
-    return await read(connection, signed, expired_too=True)
+    return replace(await read(connection, signed), barred=None)
 
 
 def decoded(part: str) -> bytes:

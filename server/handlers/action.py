@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-Handler = Callable[[AsyncConnection, Any], Awaitable[BaseModel]]
-"""(connection, payload) -> the reply's data; a refusal is raised as an ``ApiError``."""
+Handler = Callable[[Any, Any], Awaitable[BaseModel]]
+"""(connection, payload) -> the reply's data; a refusal is raised as an ``ApiError``.
+
+That of a public action is given the ``Database`` itself: it takes a connection when it needs one.
+"""
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Action:
     """A handler with its payload's model.
 
     ``writes`` names the resource type of a write, which takes a librarian. ``public`` is for
-    whoever cannot say yet who it is.
+    callers who cannot say yet who they are.
     """
 
     handler: Handler

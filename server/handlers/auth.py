@@ -1,12 +1,14 @@
 """``login``: a name and a password become a token."""
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from server.passwords import find_user
+from server import passwords, tokens
+from server.database import Database
 from server.payloads import Credentials, Token
-from server.tokens import issue
 
 
-async def login(connection: AsyncConnection, credentials: Credentials) -> Token:
-    user = await find_user(connection, credentials.name, credentials.password.get_secret_value())
-    return await issue(connection, user)
+async def login(database: Database, credentials: Credentials) -> Token:
+    """A password takes long to verify, on purpose: no connection is held meanwhile."""
+    async with database.reading() as connection:
+        found = await passwords.find_user(connection, credentials.name)
+    user = await passwords.verified(found, credentials.password.get_secret_value())
+    async with database.reading() as connection:
+        return await tokens.issue(connection, user)

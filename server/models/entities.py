@@ -113,9 +113,11 @@ class SigningKey(Base):
 
 
 class IdempotencyKey(Base):
-    """One accepted write: who asked for it, a digest of what was asked, what was answered.
+    """A name of an accepted write: who asked for it, a digest of what was asked, what was answered.
 
-    The primary key is the lock: two transactions cannot both insert it.
+    Every write has its request's id for a name, under the resource type ``request``; one with an
+    idempotency key has that, too. The primary key is the lock: two transactions cannot both insert
+    it.
     """
 
     __tablename__ = "idempotency_keys"
@@ -125,5 +127,8 @@ class IdempotencyKey(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     fingerprint: Mapped[str]
     reply: Mapped[str | None]
-    """The outcome as JSON. Null only inside the transaction that writes it."""
+    """The outcome as JSON. Null inside the transaction that writes it, and where it is kept under
+    the request's idempotency key."""
+    kept_under: Mapped[str | None]
+    """Of an id: the idempotency key that the request had as well."""
     created_at: Mapped[CreatedAt] = mapped_column(index=True)

@@ -12,6 +12,8 @@ from sqlalchemy import select, text
 
 from server import accounts, tokens
 from server.application import Application
+from server.auth import CONFIGURED_USER
+from server.contract import Request
 from server.database import Database
 from server.errors import ApiError, RateLimited
 from server.models import SigningKey
@@ -196,17 +198,66 @@ async def test_passwords_and_keys_are_stored_as_digests(reader: Caller, database
     assert "argon2id" in everything[0]
 
 
-async def test_a_caller_over_the_limit_is_refused_before_the_database_is_asked(
-    settings: Settings,
-) -> None:
-    class Unreachable(Database):
-        def reading(self) -> Any:
-            raise AssertionError("the database was asked")
+@pytest.fixture
+def limited(database: Database, settings: Settings) -> Caller:
+    """Two requests of each kind, and no more."""
+    return Caller(Application(database, limit=RateLimit(rate=0.0, burst=2)), settings.api_key)
 
-    database = Unreachable(settings)
-    call = Caller(Application(database, limit=RateLimit(rate=0.0, burst=0.0)), "key")
-    assert (await call("ping")).outcome == "rate_limited"
-    await database.close()
+
+async def outcomes(call: Caller, count: int, *request: Any, **fields: Any) -> list[str]:
+    return [(await call(*request, **fields)).outcome for _ in range(count)]
+
+
+async def test_a_user_over_the_limit_is_refused_before_the_database_is_asked(
+    limited: Caller, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await outcomes(limited, 2, "ping") == ["ok", "ok"]
+    monkeypatch.setattr(database, "reading", lambda: pytest.fail("the database was asked"))
+    assert await outcomes(limited, 2, "ping") == ["rate_limited"] * 2
+
+
+async def test_a_user_is_limited_over_all_of_their_credentials(
+    limited: Caller, database: Database
+) -> None:
+    async with database.transaction() as connection:
+        other = await accounts.make_key(connection, CONFIGURED_USER, "another")
+    assert await outcomes(limited, 1, "ping") + await outcomes(limited, 2, "ping", auth=other) == [
+        *("ok", "ok", "rate_limited"),
+    ]
+
+
+async def test_guesses_are_limited_together_and_lock_out_no_one_who_is_known(
+    limited: Caller,
+) -> None:
+    assert await outcomes(limited, 1, "ping") == ["ok"]
+    guesses = [await limited("ping", auth=f"guess {number}") for number in range(5)]
+    assert [g.outcome for g in guesses] == ["unauthorized"] * 2 + ["rate_limited"] * 3
+    assert await outcomes(limited, 1, "ping") == ["ok"]
+
+
+async def test_requests_without_credentials_are_limited_and_lock_out_no_login(
+    limited: Caller, database: Database
+) -> None:
+    refused = await outcomes(limited, 4, "ping", auth=None)
+    assert refused == ["unauthorized"] * 2 + ["rate_limited"] * 2
+    async with database.transaction() as connection:
+        await accounts.add_user(connection, "Rita", Role.READER, "a long password")
+    assert await token_of(limited)
+
+
+async def test_attempts_to_log_in_are_limited_for_each_name(limited: Caller) -> None:
+    wrong = {"name": "Rita", "password": "wrong"}
+    refused = await outcomes(limited, 3, "login", wrong, auth=None)
+    assert refused == ["unauthorized", "unauthorized", "rate_limited"]
+    other = await outcomes(limited, 1, "login", wrong | {"name": "Ida"}, auth=None)
+    assert other == ["unauthorized"]
+
+
+async def test_what_was_let_in_before_is_not_limited(limited: Caller, settings: Settings) -> None:
+    await outcomes(limited, 2, "ping")
+    request = {"id": "1", "version": "v1", "action": "ping", "auth": settings.api_key}
+    again = await limited._application.execute(Request.model_validate(request), again=True)
+    assert again.outcome == "ok"
 
 
 def test_a_bucket_fills_again_with_time() -> None:

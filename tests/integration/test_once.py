@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,8 @@ from server.models import BookV1
 from server.steps import Step
 from tests.support import eventually
 
-CLAIM = Claim(user_id=1, resource_type="book_v1", key="create-1984-v1", fingerprint="f")
+CLAIM = Claim(1, "book_v1", key="create-1984-v1", fingerprint="f", request_id="7")
+WITHOUT_KEY = CLAIM.by_id
 
 
 async def unobserved(step: Step) -> None:
@@ -134,18 +136,53 @@ async def test_the_second_is_told_in_progress_after_the_lock_timeout(database: D
 
 async def test_another_request_under_the_same_key_is_refused(database: Database) -> None:
     await once(database, CLAIM, adds_a_book, unobserved)
-    other = Claim(CLAIM.user_id, CLAIM.resource_type, CLAIM.key, fingerprint="another")
+    other = replace(CLAIM, fingerprint="another")
     with pytest.raises(KeyReused, match="create-1984-v1"):
         await once(database, other, adds_a_book, unobserved)
     assert await titles(database) == ["1984"]
 
 
 @pytest.mark.parametrize("scope", [{"resource_type": "book_v2"}, {"key": "another"}])
-async def test_a_key_holds_within_its_scope(database: Database, scope: dict[str, str]) -> None:
+async def test_a_key_holds_within_its_scope(database: Database, scope: dict[str, Any]) -> None:
     await once(database, CLAIM, adds_a_book, unobserved)
-    fields = {"user_id": 1, "resource_type": "book_v1", "key": CLAIM.key, "fingerprint": "f"}
-    reply = await once(database, Claim(**(fields | scope)), adds_a_book, unobserved)  # type: ignore[arg-type]
+    reply = await once(database, replace(CLAIM, **scope), adds_a_book, unobserved)
     assert not reply.replayed
+    assert len(await titles(database)) == 2
+
+
+@pytest.mark.parametrize("order", [(CLAIM, WITHOUT_KEY), (WITHOUT_KEY, CLAIM)])
+async def test_a_request_is_the_same_one_with_its_key_and_without(
+    database: Database, order: tuple[Claim, Claim]
+) -> None:
+    for claim in (*order, *order):
+        reply = await once(database, claim, adds_a_book, unobserved)
+        assert reply.data == {"id": 1}
+    assert await titles(database) == ["1984"]
+
+
+@pytest.mark.parametrize("order", [(CLAIM, WITHOUT_KEY), (WITHOUT_KEY, CLAIM)])
+async def test_so_it_is_while_the_first_one_is_running(
+    database: Database, order: tuple[Claim, Claim]
+) -> None:
+    first = Held()
+    one = asyncio.create_task(once(database, order[0], first, unobserved))
+    await first.inside.wait()
+    other = asyncio.create_task(once(database, order[1], adds_a_book, unobserved))
+    await eventually(lambda: somebody_waits_for_a_lock(database))
+    first.release.set()
+    assert (await one).data == (await other).data
+    assert await titles(database) == ["1984"]
+
+
+async def test_another_request_under_the_same_id_is_refused_unless_it_has_a_key(
+    database: Database,
+) -> None:
+    await once(database, WITHOUT_KEY, adds_a_book, unobserved)
+    with pytest.raises(KeyReused, match="id '7'"):
+        await once(database, replace(WITHOUT_KEY, fingerprint="other"), adds_a_book, unobserved)
+    assert not (
+        await once(database, replace(CLAIM, fingerprint="other"), adds_a_book, unobserved)
+    ).replayed
     assert len(await titles(database)) == 2
 
 
@@ -177,7 +214,7 @@ async def test_keys_are_collected_after_their_retention_and_not_before(
     assert await collect(database, retention=3600) == 0
     assert (await once(database, CLAIM, adds_a_book, unobserved)).replayed
     await asyncio.sleep(0.02)
-    assert await collect(database, retention=0.01) == 1
+    assert await collect(database, retention=0.01) == 2, "its key, and its id"
     assert not (await once(database, CLAIM, adds_a_book, unobserved)).replayed
 
 
