@@ -4,12 +4,12 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server import passwords
-from server.auth import hashed
+from server.auth import CONFIGURED, REPLACED, hashed
 from server.errors import Conflict, InvalidData, NotFound
 from server.models import ApiKey, User
 from server.principal import Role
@@ -61,7 +61,11 @@ async def revoke_key(connection: AsyncConnection, key_id: int) -> None:
     statement = (
         update(ApiKey)
         .where(ApiKey.id == key_id)
-        .values(revoked_at=func.coalesce(ApiKey.revoked_at, func.now()))
+        .values(
+            revoked_at=func.coalesce(ApiKey.revoked_at, func.now()),
+            # Being configured again must not bring it back.
+            label=case((ApiKey.label == REPLACED, CONFIGURED), else_=ApiKey.label),
+        )
     )
     if (await connection.execute(statement.returning(ApiKey.id))).one_or_none() is None:
         raise NotFound(f"There is no key {key_id}: `python -m server.admin keys list` shows them.")

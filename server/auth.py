@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import func, select, update
+from sqlalchemy import case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,6 +17,8 @@ from server.principal import Principal, Role
 CONFIGURED_USER = "librarian"
 CONFIGURED = "API_KEY"
 """The user that every server has, and the label of that user's key from the settings."""
+REPLACED = "API_KEY, replaced"
+"""The label of one that was configured before."""
 
 TOKEN_FIELD = "auth_token"  # noqa: S105  (the name of the field)
 
@@ -73,19 +75,41 @@ async def by_digest(connection: AsyncConnection, digest: str) -> Principal | Non
     return Principal(user.id, user.name, user.role, revoked)
 
 
+class KeyRevoked(Exception):
+    """The configured key was revoked."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The API key in API_KEY was revoked, so it opens nothing any more. "
+            "Set API_KEY to a new one, which only you know."
+        )
+
+
 async def prepare(connection: AsyncConnection, api_key: str) -> None:
     """There is a librarian, ``api_key`` is the configured key, and tokens can be signed.
 
-    Configuring another key revokes the one that was configured before.
+    Configuring another key revokes the one that was configured before; configuring that one again
+    undoes this. Raises ``KeyRevoked`` if it was revoked on purpose, by ``server.admin``.
     """
     user = insert(User).values(name=CONFIGURED_USER, role=Role.LIBRARIAN)
     await connection.execute(user.on_conflict_do_nothing())
     mine = select(User.id).where(User.name == CONFIGURED_USER)
     user_id = (await connection.execute(mine)).scalar_one()
-    others = update(ApiKey).where(ApiKey.label == CONFIGURED, ApiKey.key_hash != hashed(api_key))
-    await connection.execute(others.values(revoked_at=func.now()))
-    key = insert(ApiKey).values(user_id=user_id, label=CONFIGURED, key_hash=hashed(api_key))
-    await connection.execute(
-        key.on_conflict_do_update(index_elements=[ApiKey.key_hash], set_={"revoked_at": None})
+    others = update(ApiKey).where(
+        ApiKey.label == CONFIGURED,
+        ApiKey.key_hash != hashed(api_key),
+        ApiKey.revoked_at.is_(None),
     )
+    await connection.execute(others.values(revoked_at=func.now(), label=REPLACED))
+    key = insert(ApiKey).values(user_id=user_id, label=CONFIGURED, key_hash=hashed(api_key))
+    configured = key.on_conflict_do_update(
+        index_elements=[ApiKey.key_hash],
+        set_={
+            "revoked_at": None,
+            "label": case((ApiKey.label == REPLACED, CONFIGURED), else_=ApiKey.label),
+        },
+        where=(ApiKey.label == REPLACED) | ApiKey.revoked_at.is_(None),
+    )
+    if (await connection.execute(configured.returning(ApiKey.id))).one_or_none() is None:
+        raise KeyRevoked
     await tokens.ensure_signing_key(connection)

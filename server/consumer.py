@@ -132,7 +132,7 @@ class Consumer:
                 request,
                 again=delivery.is_repeated,
                 on_behalf_of=delivery.on_behalf_of,
-                can_wait=not delivery.has_waited,
+                can_wait=time.time() - delivery.waiting_since < self._settings.lock_timeout,
             )
         except InProgress as refusal:
             if delivery.is_repeated:  # it may be the only copy that there is: keep it

@@ -29,8 +29,9 @@ JSON = "application/json"
 
 ATTEMPT = "x-attempt"
 """Which attempt this is, from 1. Ours, because a broker from 4.0 on ignores a client's x-death."""
-WAITED = "x-waited"
-"""True on a request that was set aside because many were waiting already. That is no attempt."""
+WAITING_SINCE = "x-waiting-since"
+"""Milliseconds since 1970: when the request was first set aside because many were waiting already.
+That is no attempt."""
 REDELIVERED = "x-redelivered"
 """True on a copy of a request that had been delivered before, and may have been applied."""
 FAILURES = "x-failures"
@@ -51,7 +52,17 @@ REPLAYED = "replayed"
 """True on a reply whose outcome was reached earlier, by a request with the same key or id."""
 
 SIGNED = frozenset(
-    {ATTEMPT, WAITED, REDELIVERED, FAILURES, CALLER, ON_BEHALF_OF, REPLAYS, EDITED_FROM, ASKED_AS}
+    {
+        ATTEMPT,
+        WAITING_SINCE,
+        REDELIVERED,
+        FAILURES,
+        CALLER,
+        ON_BEHALF_OF,
+        REPLAYS,
+        EDITED_FROM,
+        ASKED_AS,
+    }
 )
 """What only the server and the operator may say of a request: believed where the broker vouches
 for the sender (``vouching``), and taken off everywhere else."""

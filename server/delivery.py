@@ -19,7 +19,7 @@ from server.contract import (
     REDELIVERED,
     REPLAYS,
     SIGNED,
-    WAITED,
+    WAITING_SINCE,
     Request,
     parse,
 )
@@ -92,9 +92,10 @@ class Delivery:
         return isinstance(replays, int) and replays > 0
 
     @property
-    def has_waited(self) -> bool:
-        """It was set aside once already, because too many were waiting."""
-        return self._signed(WAITED) is True
+    def waiting_since(self) -> float:
+        """Seconds since 1970: when it was first set aside because too many were waiting; or now."""
+        given = self._signed(WAITING_SINCE)
+        return given / 1000 if isinstance(given, int) else time.time()
 
     @property
     def is_redelivered(self) -> bool:

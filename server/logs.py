@@ -1,7 +1,13 @@
-"""Structured logs: one JSON object a line, on standard output."""
+"""Structured logs: one JSON object a line, on standard output, in UTF-8 whatever the locale.
 
+A log never fails what it tells of. A worker logs a request between its reply and its
+acknowledgement: an exception there would have the broker deliver it again, and again.
+"""
+
+import io
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
@@ -12,20 +18,42 @@ _SHARED: list[structlog.types.Processor] = [
 ]
 
 
+class Unfailing:
+    """Writes to ``file``, and drops what cannot be written: a full disk, a reader that is gone."""
+
+    def __init__(self, file: TextIO) -> None:
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(encoding="utf-8", errors="backslashreplace")
+        self._file = file
+
+    def write(self, text: str) -> int:
+        try:
+            return self._file.write(text)
+        except (OSError, ValueError):
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except (OSError, ValueError):
+            return
+
+
 def configure(level: str = "info") -> None:
     """Called once, by a process that serves."""
+    output = Unfailing(sys.stdout)
     structlog.configure(
         processors=[*_SHARED, structlog.processors.JSONRenderer(ensure_ascii=False)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(output),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
-    _bring_in_the_libraries()
+    _bring_in_the_libraries(output)
 
 
-def _bring_in_the_libraries() -> None:
+def _bring_in_the_libraries(output: Unfailing) -> None:
     """Libraries use the standard library's logging: the same form, and only what needs a look."""
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[

@@ -34,7 +34,7 @@ from server.contract import (
     ON_BEHALF_OF,
     REDELIVERED,
     SIGNED,
-    WAITED,
+    WAITING_SINCE,
 )
 from server.delivery import Delivery, persistent
 from server.errors import ApiError
@@ -99,7 +99,9 @@ class Parking:
 
     async def let_wait(self, delivery: Delivery, delay: float) -> None:
         """The same attempt in ``delay`` seconds, and its place here for another request."""
-        await self._wait(delivery, delay, {WAITED: True, REDELIVERED: delivery.is_redelivered})
+        since = round(delivery.waiting_since * 1000)
+        waiting = {WAITING_SINCE: since, REDELIVERED: delivery.is_redelivered}
+        await self._wait(delivery, delay, waiting)
 
     async def _wait(self, delivery: Delivery, delay: float, headers: dict[str, Any]) -> None:
         name = topology.retry(delay, self._settings).name

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 
 from server import auth
+from server.auth import KeyRevoked
 from server.database import Database, SchemaMismatch
 from server.errors import Unavailable
 from server.idempotency import collect
@@ -44,7 +45,7 @@ async def serve(role: Role, settings: Settings) -> None:
         await _prepare(database, settings, stop)
         async with _collecting(database, settings):
             await role(database, settings, stop)
-    except (TopologyMismatch, SchemaMismatch) as error:
+    except (TopologyMismatch, SchemaMismatch, KeyRevoked) as error:
         sys.exit(str(error))
     finally:
         await database.close()

@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -149,6 +149,10 @@ class WorkerProcess:
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.log if line["event"] == name]
 
+    async def ended(self) -> int:
+        """Its exit code, when it has ended by itself."""
+        return await asyncio.wait_for(self.process.wait(), 20)
+
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal; the exit code, once the log is read to its end."""
         if self.process.returncode is None:
@@ -158,16 +162,24 @@ class WorkerProcess:
         return code
 
 
+def worker_process(
+    settings: Settings, role: str = "worker"
+) -> AbstractAsyncContextManager[WorkerProcess]:
+    return process_of(settings, "server", role)
+
+
 @asynccontextmanager
-async def worker_process(settings: Settings, role: str = "worker") -> AsyncIterator[WorkerProcess]:
-    given = {name.upper(): value for name, value in as_server(settings).model_dump().items()}
-    delays = ",".join(map(str, settings.retry_delays))
-    environment = {name: str(value) for name, value in given.items()} | {"RETRY_DELAYS": delays}
+async def process_of(
+    settings: Settings, *program: str, **environment: str
+) -> AsyncIterator[WorkerProcess]:
+    """``python -m`` this program, ready when entered."""
+    given = as_server(settings).model_dump()
+    given["retry_delays"] = ",".join(map(str, settings.retry_delays))
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "server", role),
+        *("-m", *program),
         cwd=HOME,
-        env={**os.environ, **environment},
+        env={**os.environ, **{n.upper(): str(v) for n, v in given.items()}, **environment},
         stdout=asyncio.subprocess.PIPE,
     )
     worker = WorkerProcess(process)
@@ -176,6 +188,11 @@ async def worker_process(settings: Settings, role: str = "worker") -> AsyncItera
         yield worker
     finally:
         await worker.end(signal.SIGKILL)
+
+
+def dies_at(settings: Settings, step: str) -> AbstractAsyncContextManager[WorkerProcess]:
+    """A worker that is killed as soon as a request gets to this step."""
+    return process_of(settings, "flaws", "--dies-at", step)
 
 
 class Wire:

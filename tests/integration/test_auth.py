@@ -10,7 +10,7 @@ import jwt
 import pytest
 from sqlalchemy import select, text
 
-from server import accounts, tokens
+from server import accounts, auth, tokens
 from server.application import Application
 from server.auth import CONFIGURED_USER
 from server.contract import Request
@@ -170,6 +170,38 @@ async def test_another_configured_key_revokes_the_one_before(
     async with database.transaction() as connection:
         await auth.prepare(connection, settings.api_key)
     assert (await call("ping")).outcome == "ok"
+
+
+@pytest.mark.parametrize("replaced_before", [False, True])
+async def test_a_configured_key_that_was_revoked_stays_revoked(
+    call: Caller, database: Database, settings: Settings, replaced_before: bool
+) -> None:
+    async with database.transaction() as connection:
+        if replaced_before:
+            await auth.prepare(connection, "a newer key")
+        await accounts.revoke_key(connection, 1)
+    for _ in range(2):
+        with pytest.raises(auth.KeyRevoked, match="Set API_KEY to a new one"):
+            async with database.transaction() as connection:
+                await auth.prepare(connection, settings.api_key)
+    assert (await call("ping")).outcome == "unauthorized"
+
+
+async def test_a_token_of_a_clock_that_is_a_little_ahead_is_accepted(
+    reader: Caller, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for ahead, outcome in ((2, "ok"), (60, "unauthorized")):
+
+        class Ahead(datetime):
+            @classmethod
+            def now(cls, tz: Any = None, seconds: int = ahead) -> "Ahead":
+                return super().now(tz) + timedelta(seconds=seconds)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tokens, "datetime", Ahead)
+            token = await token_of(reader)
+        asked = await reader("ping", {"auth_token": token}, auth=None)
+        assert asked.outcome == outcome
 
 
 async def test_accounts_refuse_what_would_be_a_riddle_later(database: Database) -> None:
