@@ -102,23 +102,20 @@ class Worker:
     async def _serve_requests(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
         await self._declare(connection)
         replies = await connection.channel(publisher_confirms=False)
-        direct = DirectReplies(self._settings.amqp_url)
-        consumer = self.answers_with(
-            self._application,
-            self._settings,
-            replies,
-            direct,
-            await self._parking(connection),
-            self._observe,
-        )
-        intake = Intake(topology.REQUESTS, consumer, replies, self._settings.prefetch)
-        try:
+        async with DirectReplies(self._settings.amqp_url) as direct:
+            consumer = self.answers_with(
+                self._application,
+                self._settings,
+                replies,
+                direct,
+                await self._parking(connection),
+                self._observe,
+            )
+            intake = Intake(topology.REQUESTS, consumer, replies, self._settings.prefetch)
             await intake.open()
             log.info("ready", queue=topology.REQUESTS, prefetch=self._settings.prefetch)
             await _first_of(stop.wait(), intake.ended.wait())
             await intake.drain(self._settings.drain_timeout)
-        finally:
-            await direct.close()
         if stop.is_set():
             log.info("drained")
 

@@ -150,7 +150,7 @@ class Consumer:
             headers={REPLAYED: True} if reply.replayed else {PARKED: True} if reply.parked else {},
         )
         if delivery.reply_to.startswith(DIRECT):
-            await self._direct.publish(message, delivery.reply_to)
+            self._direct.send(message, delivery.reply_to)
             return
         # Not mandatory: a client that is gone needs no reply, and its reply is stored.
         await self._replies.default_exchange.publish(message, delivery.reply_to, mandatory=False)

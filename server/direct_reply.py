@@ -1,53 +1,79 @@
 """Replies to RabbitMQ's direct reply-to, over a connection of their own.
 
 Such an address is no queue, but the broker's internal name of a waiting client. A forged one makes
-the broker close the connection that published to it, and with it all that the worker holds there.
-So these replies take another way, and only they are lost if that breaks
-(https://www.rabbitmq.com/docs/direct-reply-to).
+the broker close the connection that published to it, and a client that does not read slows down
+the connection that publishes to it. So these replies take another way, and no request waits for
+it. They are delivered at most once, as the broker does it, too: a client whose reply is lost asks
+again (https://www.rabbitmq.com/docs/direct-reply-to).
 """
 
 import asyncio
 from contextlib import suppress
 
-import aio_pika
 import structlog
-from aio_pika.abc import AbstractConnection
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from server.connection import connect
 
 ADDRESS = "amq.rabbitmq.reply-to."
 TIMEOUT = 5
-"""Seconds for a reply, the connection included."""
+"""Seconds for a reply, and for all that are left at the end."""
+MOST_WAITING = 256
+"""Replies; more are dropped."""
 
 log = structlog.get_logger()
 
 
 class DirectReplies:
-    """Opened when it is first needed, closed by whoever made it."""
+    """Connects when the first reply is there. ``async with`` sends what is left, and closes it."""
 
     def __init__(self, amqp_url: str) -> None:
         self._url = amqp_url
-        self._one_at_a_time = asyncio.Lock()
+        self._waiting: asyncio.Queue[tuple[Message, str]] = asyncio.Queue(MOST_WAITING)
         self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._sender: asyncio.Task[None]
 
-    async def publish(self, message: aio_pika.Message, address: str) -> None:
-        """Returns when the broker has taken the reply, or it is lost: its client will ask again."""
-        async with self._one_at_a_time:
+    async def __aenter__(self) -> "DirectReplies":
+        self._sender = asyncio.create_task(self._send_all())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._waiting.join(), TIMEOUT)
+        self._sender.cancel()
+        await asyncio.wait([self._sender])
+        await self._disconnect()
+
+    def send(self, message: Message, address: str) -> None:
+        """At once, or never."""
+        try:
+            self._waiting.put_nowait((message, address))
+        except asyncio.QueueFull:
+            log.warning("direct_reply_dropped", why=f"{MOST_WAITING} are waiting")
+
+    async def _send_all(self) -> None:
+        while True:
+            message, address = await self._waiting.get()
             try:
-                async with asyncio.timeout(TIMEOUT):
-                    await self._publish(message, address)
+                await self._send(message, address)
             except Exception as error:  # a connection that breaks raises all kinds
-                log.warning("a direct reply is lost", why=f"{type(error).__name__}: {error}")
-                await self.close()
+                log.warning("direct_reply_lost", why=f"{type(error).__name__}: {error}")
+                await self._disconnect()
+            finally:
+                self._waiting.task_done()
 
-    async def _publish(self, message: aio_pika.Message, address: str) -> None:
-        if self._connection is None or self._connection.is_closed:
+    async def _send(self, message: Message, address: str) -> None:
+        if self._channel is None or self._channel.is_closed:
+            await self._disconnect()
             self._connection = await connect(self._url)
-        async with self._connection.channel() as channel:
-            await channel.default_exchange.publish(message, address, mandatory=False)
+            self._channel = await self._connection.channel(publisher_confirms=False)
+        async with asyncio.timeout(TIMEOUT):
+            await self._channel.default_exchange.publish(message, address, mandatory=False)
 
-    async def close(self) -> None:
-        connection, self._connection = self._connection, None
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             with suppress(Exception):
                 await connection.close()

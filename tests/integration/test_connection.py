@@ -1,4 +1,4 @@
-"""A connection that could not be opened is closed, whoever wanted it."""
+"""Connections: none is left open that failed, and none holds up what does not need it."""
 
 import gc
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from labkit.link import Link
 from labkit.services import ports
 from server.amqp import Worker
 from server.application import Application
-from server.direct_reply import DirectReplies
+from server.direct_reply import MOST_WAITING, DirectReplies
 from server.settings import Settings
 
 
@@ -20,7 +20,7 @@ def worker(settings: Settings, application: Application) -> Awaitable[Any]:
 
 
 def direct_reply(settings: Settings, _: Application) -> Awaitable[Any]:
-    return DirectReplies(settings.amqp_url)._publish(aio_pika.Message(b""), "somebody")
+    return DirectReplies(settings.amqp_url)._send(aio_pika.Message(b""), "amq.rabbitmq.reply-to.x")
 
 
 def client(settings: Settings, _: Application) -> Awaitable[Any]:
@@ -40,3 +40,15 @@ async def test_nothing_is_left_for_the_garbage_collector_to_close(
     assert failed.tb  # its frames hold what was made
     assert made
     assert all(each.is_closed for each in made)
+
+
+async def test_direct_replies_hold_up_no_request_though_none_can_be_sent(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    nowhere = f"amqp://127.0.0.1:{ports.any_free()}/"
+    async with DirectReplies(nowhere) as direct:
+        for _ in range(MOST_WAITING + 10):
+            direct.send(aio_pika.Message(b""), "amq.rabbitmq.reply-to.x")
+    said = capsys.readouterr().out
+    assert said.count("direct_reply_dropped") == 10
+    assert said.count("direct_reply_lost") == MOST_WAITING
