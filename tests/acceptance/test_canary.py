@@ -98,7 +98,38 @@ async def parked(client: Wire, seen: Seen) -> str:
     return seen.message(await client.dead_letter())
 
 
+SPELLED: list[dict[str, Any]] = [
+    *({name: CANARY} for name in ("api_key", "token", "Authorization", "auth ", "password")),
+    {CANARY: True},
+    {"version": {"auth": CANARY}},
+    {"data": {"title": {"auth": CANARY}}, "key": CANARY},
+    {"data": [CANARY]},
+]
+
+
+@pytest.mark.parametrize("members", SPELLED, ids=repr)
+async def test_under_a_wrong_name(settings: Settings, seen: Seen, members: dict[str, Any]) -> None:
+    async with server(settings, seen), wire(settings) as client:
+        request = {"id": "7", "version": "v1", "action": "ping", "data": {}} | members
+        await client.send(json.dumps(request).encode())
+        await client.reply()  # it tells its sender what is wrong, and no one else
+        assert await parked(client, seen) == "malformed"
+
+
+async def test_in_headers_and_properties(settings: Settings, seen: Seen) -> None:
+    headers = dict.fromkeys(("auth", "authorization", "x-api-key", CANARY), CANARY)
+    odd = [{"content_encoding": CANARY}, {"content_type": f"text/{CANARY}; charset={CANARY}"}]
+    async with server(settings, seen), wire(settings) as client:
+        for properties in odd:
+            await client.send(client.body("ping"), headers=headers, **properties)
+            await client.reply()
+            assert await parked(client, seen) == "malformed"
+
+
 BROKEN = [
+    f'{{"auth": "{CANARY}", "auth": null, "id": "7"}}',
+    f'{{"\\u0061uth": "{CANARY}", broken',
+    f'{{"auth": "{CANARY}", "id": {"9" * 5000}}}',
     f'{{"id": "7", "auth": "{CANARY}", broken',
     f'{{"id": "7", "data": {{"auth_token": "{CANARY}"',
     f'["password", "{CANARY}"',

@@ -1,18 +1,21 @@
 """Connections: none is left open that failed, and none holds up what does not need it."""
 
+import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aio_pika
 import pytest
+import structlog
 
 from labkit.link import Link
 from labkit.services import ports
-from server.amqp import Worker
+from server.amqp import FIRST_PAUSE, Worker
 from server.application import Application
 from server.direct_reply import MOST_WAITING, DirectReplies
 from server.settings import Settings
+from tests.support import eventually
 
 
 def worker(settings: Settings, application: Application) -> Awaitable[Any]:
@@ -52,3 +55,22 @@ async def test_direct_replies_hold_up_no_request_though_none_can_be_sent(
     said = capsys.readouterr().out
     assert said.count("direct_reply_dropped") == 10
     assert said.count("direct_reply_lost") == MOST_WAITING
+
+
+async def test_a_worker_waits_longer_each_time_and_no_two_equally_long(
+    settings: Settings, application: Application
+) -> None:
+    nowhere = settings.model_copy(update={"amqp_url": f"amqp://127.0.0.1:{ports.any_free()}/"})
+    stop = asyncio.Event()
+    with structlog.testing.capture_logs() as logged:
+        worker = asyncio.create_task(Worker(nowhere, application).run(stop))
+        await eventually(lambda: asyncio.sleep(0, len(logged) >= 8))
+        stop.set()
+        await worker
+    pauses = sorted(line["retry_in"] for line in logged if line["event"] == "no broker")
+    assert len(set(pauses)) > len(pauses) / 2, (
+        "both connections of a worker wait, each its own time"
+    )
+    for number, both in enumerate(zip(pauses[::2], pauses[1::2], strict=False)):
+        longest = FIRST_PAUSE * 2**number
+        assert all(longest / 2 - 0.01 <= pause <= longest for pause in both)

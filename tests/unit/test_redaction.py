@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server.contract import Reply
-from server.redaction import LEFT_OUT, REDACTED, presentable
+from server.redaction import ANOTHER_TYPE, LEFT_OUT, REDACTED, presentable
 
 CANARY = "canary"
 
@@ -67,6 +67,9 @@ def test_of_what_is_no_json_object_only_its_size_kind_and_digest_are_told(body: 
     digest = hashlib.sha256(body).hexdigest()
     kept = {"size": len(body), "content_type": "text/plain", "sha256": digest}
     assert shown == {"unreadable": kept}
+    assert (
+        json.loads(presentable(body, "text/canary"))["unreadable"]["content_type"] == ANOTHER_TYPE
+    )
 
 
 def test_a_request_of_the_api_stays_as_it_was_but_for_its_secrets() -> None:
