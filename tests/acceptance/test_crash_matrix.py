@@ -11,13 +11,15 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
 from labkit import Lab, Ledger
 from labkit.caller import Caller, Reply
 from labkit.faults.fault import Fault
-from server.errors import InProgress
+from server.auth import hashed
+from server.errors import InProgress, Unauthorized
 from server.steps import Step
 from tests.support import BOOK, eventually
 
@@ -29,6 +31,7 @@ LOCK_TIMEOUT = 0.3
 RETRY_DELAYS = "0.05,0.2,1,3,10"
 """Seconds. Together longer than a request is ever held: what is in progress is not given up."""
 VICTIM, REPETITION, KEY = "victim", "repetition", "the victim's key"
+VICTIMS_KEY = "an API key of the victim's own"
 PATIENCE = 30.0
 
 
@@ -38,6 +41,11 @@ async def lab() -> AsyncIterator[Lab]:
     settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": RETRY_DELAYS}
     async with Lab.open(name, workers=0, supervised=True, **settings) as lab:
         await lab.start_workers(WORKERS, "flaws")
+        await execute(
+            lab,
+            "INSERT INTO api_keys (user_id, label, key_hash) VALUES (1, 'victim', $1)",
+            digest(),
+        )
         yield lab
 
 
@@ -92,6 +100,24 @@ async def beyond_the_lock_timeout(lab: Lab, fault: Fault) -> None:
     await asyncio.sleep(2 * LOCK_TIMEOUT)
 
 
+async def barred_and_killed(lab: Lab, fault: Fault) -> None:
+    """The victim's key is revoked, and then its worker dies."""
+    await execute(lab, "UPDATE api_keys SET revoked_at = now() WHERE key_hash = $1", digest())
+    os.kill(fault.pid, signal.SIGKILL)  # type: ignore[attr-defined]
+
+
+async def execute(lab: Lab, statement: str, *values: object) -> None:
+    connection = await asyncpg.connect(lab.database_url)
+    try:
+        await connection.execute(statement, *values)
+    finally:
+        await connection.close()
+
+
+def digest() -> str:
+    return hashed(VICTIMS_KEY)
+
+
 Arm = Callable[[Lab, Step], Awaitable[Fault]]
 Then = Callable[[Lab, Fault], Awaitable[None]]
 
@@ -102,7 +128,11 @@ FAULTS: dict[str, tuple[Arm, Then]] = {
     "backend terminated": (held, cut_off_from_the_database),
     "paused": (paused, beyond_the_lock_timeout),
     "SIGTERM twice": (stopped, signalled_again),
+    "key revoked, SIGKILL": (held, barred_and_killed),
 }
+
+COMMITTED = (Step.COMMITTED, Step.REPLIED, Step.ACKED)
+"""From here on the victim is answered ok, whatever it may do by then."""
 
 
 def bystanders(client: Caller) -> list[Awaitable[Reply]]:
@@ -131,20 +161,30 @@ async def test_whatever_happens_at_a_step_nothing_is_lost_and_nothing_doubled(
     lab: Lab, fault: str, step: Step
 ) -> None:
     await lab.reset()
+    await execute(lab, "UPDATE api_keys SET revoked_at = null WHERE key_hash = $1", digest())
     arm, then = FAULTS[fault]
     ledger = Ledger(lab)
     client = ledger.watch(await lab.client())
+    victims_client = ledger.watch(await lab.client(api_key=VICTIMS_KEY))
     async with await arm(lab, step) as armed:
-        victim = asyncio.create_task(write(client, VICTIM))
+        victim = asyncio.create_task(write(victims_client, VICTIM))
         others = [asyncio.ensure_future(call) for call in bystanders(client)]
         assert await armed.reached(PATIENCE) == VICTIM
-        repetition = asyncio.create_task(write(client, REPETITION))
+        repetition = asyncio.create_task(write(victims_client, REPETITION))
         await then(lab, armed)
-    for reply in await asyncio.gather(victim, *others):
+    for reply in await asyncio.gather(*others):
         assert reply.status == "ok", reply
-    again = await repetition
-    assert again.error is None or again.error["code"] == InProgress.code
+    refused = then is barred_and_killed and step not in COMMITTED
+    expected = Unauthorized.code if refused else "ok"
+    assert outcome(await victim) == expected
+    assert outcome(await repetition) in (expected, InProgress.code)
     verdict = await ledger.verdict()
     assert verdict.ok, verdict
-    assert (await lab.rows("books_v1"))["title"].tolist().count(BOOK["title"]) == 1
+    made = (await lab.rows("books_v1"))["title"].tolist().count(BOOK["title"])
+    assert made == (0 if refused else 1)
     await client.close()
+    await victims_client.close()
+
+
+def outcome(reply: Reply) -> str:
+    return "ok" if reply.error is None else str(reply.error["code"])
