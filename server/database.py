@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, ExceptionContext, event, inspect, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -57,7 +57,7 @@ class Database:
     @staticmethod
     def _pool(settings: Settings, size: int) -> AsyncEngine:
         _scheme, _, address = settings.database_url.partition("://")
-        return create_async_engine(
+        engine = create_async_engine(
             f"postgresql+asyncpg://{address}",
             pool_size=size,
             max_overflow=0,
@@ -73,6 +73,8 @@ class Database:
                 },
             },
         )
+        event.listen(engine.sync_engine, "handle_error", _lose_read_only)
+        return engine
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -103,16 +105,17 @@ class Database:
         except (PoolTimeout, InterfaceError, OSError) as error:
             raise Unavailable("The database cannot be reached now.") from error
         except DBAPIError as error:
-            if sqlstate(error) == READ_ONLY:
-                # Its sessions stay read-only, whatever becomes of the server: begin others.
-                await self.close()
-            elif not _is_transient(error):
-                raise
-            raise Unavailable("The database cannot do this now.") from error
+            if sqlstate(error).startswith(_TRANSIENT_CLASSES) or error.connection_invalidated:
+                raise Unavailable("The database cannot do this now.") from error
+            raise
 
 
-def _is_transient(error: DBAPIError) -> bool:
-    return sqlstate(error).startswith(_TRANSIENT_CLASSES) or error.connection_invalidated
+def _lose_read_only(context: ExceptionContext) -> None:
+    """A read-only session stays so, whatever becomes of its server: it, and all that were opened
+    before, are as good as lost.
+    """
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 class SchemaMismatch(Exception):

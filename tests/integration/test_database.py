@@ -1,13 +1,16 @@
 """Tables are made once, by whichever worker is first, and never changed behind one's back."""
 
 import asyncio
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 
 from server.database import Database, SchemaMismatch
 from server.errors import Unavailable
 from server.settings import Settings
+from tests.support import BOOK, Caller, at
 
 
 async def test_workers_that_start_together_make_the_tables_once(settings: Settings) -> None:
@@ -33,3 +36,33 @@ async def test_a_database_that_is_away_is_unavailable(settings: Settings) -> Non
         async with database.reading():
             pass
     await database.close()
+
+
+async def test_a_database_that_is_read_only_for_a_while_is_unavailable_for_so_long(
+    settings: Settings, database: Database, call: Caller
+) -> None:
+    """As after a failover: sessions that were opened meanwhile stay read-only."""
+    name = urlsplit(settings.database_url).path[1:]
+    assert (await call("create_book", BOOK)).outcome == "ok"
+    for read_only in ("on", "off"):
+        await administer(
+            settings,
+            f'ALTER DATABASE "{name}" SET default_transaction_read_only = {read_only}',
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{name}' AND pid <> pg_backend_pid() AND '{read_only}' = 'on'",
+        )
+        if read_only == "on":
+            for _ in range(3):
+                with pytest.raises(Unavailable):
+                    await asyncio.gather(*(call("create_book", BOOK) for _ in range(4)))
+    replies = await asyncio.gather(*(call("create_book", BOOK) for _ in range(6)))
+    assert {reply.outcome for reply in replies} == {"ok"}
+
+
+async def administer(settings: Settings, *statements: str) -> None:
+    admin = await asyncpg.connect(at(settings.database_url, "postgres"))
+    try:
+        for statement in statements:
+            await admin.execute(statement)
+    finally:
+        await admin.close()
