@@ -69,7 +69,8 @@ class RestClient(Caller):
         timeout: float | None = None,  # noqa: ASYNC109
         request_id: str | None = None,
     ) -> Reply:
-        """The whole reply, whether it says ok or error.
+        """The whole reply, whether it says ok or error. ``request_id`` is for correlation: another
+        call with the same is another request.
 
         Raises ``ServerAway`` if the request was not sent, ``ReplyTimeout`` if no reply came in
         time or the connection was lost before it; ``NotConnected``.
@@ -83,6 +84,8 @@ class RestClient(Caller):
         missing = _missing(route, data, request_id)
         if missing is not None:
             return missing
+        if idempotency_key is None and route.method != "GET":
+            idempotency_key = str(uuid.uuid4())  # aiohttp may send a DELETE again by itself
         headers = self._headers(request_id, idempotency_key, data.get(routes.TOKEN))
         headers[DEADLINE] = str(round((time.time() + seconds) * 1000))
         path, body = _address(route, version, data)

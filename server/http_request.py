@@ -6,18 +6,18 @@ what is no number stays text, which the action's model then refuses.
 
 import re
 import time
+import uuid
 from collections.abc import Iterable
 from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 
 from server import routes
-from server.contract import DEADLINE, JSON, Request
+from server.contract import DEADLINE, JSON, Request, read_json
 from server.errors import Expired, InvalidData, Malformed, TooLarge, Unauthorized
 from server.handlers.action import Action
 from server.routes import Route
@@ -28,7 +28,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 
 
 async def read(
-    http: HttpRequest, version: str, route: Route, action: Action, request_id: str, max_body: int
+    http: HttpRequest, version: str, route: Route, action: Action, max_body: int
 ) -> Request:
     """Raises ``Malformed``, ``InvalidData``, ``TooLarge``, ``Expired`` or ``Unauthorized``, and
     ``HTTPException`` for a content type that is not JSON.
@@ -41,7 +41,9 @@ async def read(
     try:
         return Request.model_validate(
             {
-                "id": request_id,
+                # A write without a key is claimed by its id. That of the client is no claim: many
+                # requests of one trace have the same.
+                "id": str(uuid.uuid4()),
                 "version": version,
                 "action": route.action,
                 "data": data,
@@ -110,6 +112,8 @@ async def _data(
     if route.has_body:
         _refuse(others, "is in the query: send it in the body")
         others = await _json_body(http, max_body)
+    else:
+        await _body(http, max_body)  # nothing is applied that breaks off
     _refuse(in_path.keys() & others.keys(), "is in the path already: leave it out here")
     _refuse({routes.TOKEN} & others.keys(), "send it in the header: `Authorization: Bearer …`")
     return in_path | others
@@ -143,13 +147,7 @@ def _is_number(annotation: Any) -> bool:
 
 async def _json_body(http: HttpRequest, max_body: int) -> dict[str, Any]:
     _require_json(http.headers)
-    try:
-        body = from_json(await _body(http, max_body), allow_inf_nan=False)
-    except ValueError as error:
-        raise Malformed(f"The body is not JSON in UTF-8: {error}") from None
-    if not isinstance(body, dict):
-        raise Malformed("The body has to be a JSON object.")
-    return body
+    return read_json(await _body(http, max_body))
 
 
 def _require_json(headers: Headers) -> None:

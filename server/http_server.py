@@ -9,11 +9,8 @@ from contextlib import contextmanager
 import structlog
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from server.contract import Reply
-from server.errors import Malformed
-from server.problem import problem
+from server.http_protocol import Protocol
 from server.settings import Settings
 
 log = structlog.get_logger()
@@ -21,8 +18,6 @@ log = structlog.get_logger()
 KEEP_ALIVE = 75
 """Seconds that an idle connection stays open: longer than clients keep it, so that it is they who
 close it, and not we while a request is on its way."""
-LARGEST_HEAD = 64 * 1024
-"""Bytes of a request before its body."""
 
 
 async def serve(app: FastAPI, settings: Settings, stop: asyncio.Event) -> None:
@@ -33,7 +28,7 @@ async def serve(app: FastAPI, settings: Settings, stop: asyncio.Event) -> None:
     with _listen(settings.rest_host, settings.rest_port) as listener:
         config = uvicorn.Config(
             app,
-            http=_Protocol,
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -84,34 +79,3 @@ class _Server(uvicorn.Server):
             log.info("draining", requests=len(self.server_state.tasks))
         await super().shutdown(sockets)
         log.info("drained")
-
-
-class _Protocol(HttpToolsProtocol):
-    """httptools reads a head of any length into memory, and uvicorn answers what is no HTTP with
-    plain text: here a head has a limit, and every answer the same form.
-    """
-
-    _beside_body = 0
-    """Bytes of this request that are not its body: the head, a chunked body's framing, trailers."""
-
-    def data_received(self, data: bytes) -> None:
-        self._beside_body += len(data)
-        super().data_received(data)
-        if self._beside_body > LARGEST_HEAD and not self.transport.is_closing():
-            self.send_400_response(f"The request's head is larger than {LARGEST_HEAD} bytes.")
-
-    def on_body(self, body: bytes) -> None:
-        self._beside_body -= len(body)
-        super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        self._beside_body = 0
-        super().on_message_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        answer = problem(Reply.refusal(Malformed(msg)), "")
-        head = [b"%s: %s\r\n" % header for header in answer.raw_headers]
-        closing = b"connection: close\r\n\r\n"
-        self.transport.write(b"".join([b"HTTP/1.1 400 Bad Request\r\n", *head, closing]))
-        self.transport.write(bytes(answer.body))
-        self.transport.close()

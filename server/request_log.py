@@ -60,9 +60,9 @@ class RequestLog:
         try:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
-            record.outcome = "the client went away"
+            record.outcome = "client_gone"
         except Exception:
-            log.exception("a bug", id=record.id, action=record.action)
+            log.exception("bug", id=record.id, action=record.action)
             record.outcome = Internal.code
             if record.status is None:
                 answer = problem(Reply.refusal(Internal()), scope["path"])

@@ -26,6 +26,7 @@ from server.handlers.action import Action
 from server.problem import problem
 from server.request_log import Record, RequestLog
 from server.routes import HEALTH, REPLAYED, ROUTES, Route
+from server.same_site import SameSite
 from server.settings import Settings
 
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
@@ -59,6 +60,7 @@ def create_app(application: Application, database: Database, settings: Settings)
     app.add_api_route(HEALTH, _health(database), tags=["health"], responses=openapi.HEALTH)
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(HTTPException, _no_route)
+    app.add_middleware(SameSite, hosts={settings.rest_host, *settings.rest_hosts})
     app.add_middleware(RequestLog)
     app.openapi = lambda: openapi.complete(app)  # type: ignore[method-assign]
     return app
@@ -70,9 +72,7 @@ def _endpoint(
     async def endpoint(http: HttpRequest) -> Response:
         record: Record = http.state.record
         record.version, record.action = version, route.action
-        request = await http_request.read(
-            http, version, route, action, record.id, settings.max_body
-        )
+        request = await http_request.read(http, version, route, action, settings.max_body)
         reply = await application.execute(request)
         record.outcome, record.replayed = reply.outcome, reply.replayed
         return _response(reply, http, version, route)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 API_KEY = "X-API-Key"
 """``auth`` of a request."""
 REQUEST_ID = "X-Request-Id"
-"""``id`` of a request, and ``correlation_id`` of its reply."""
+"""For correlation only: the response has the same, and so has the log. It identifies no write: all
+requests of one trace may share it."""
 IDEMPOTENCY_KEY = "Idempotency-Key"
 """``idempotency_key``: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/"""
 REPLAYED = "Idempotent-Replayed"
-"""``true`` on a reply whose outcome was reached earlier, by a request with the same key or id."""
+"""``true`` on a reply whose outcome was reached earlier, by a request with the same key."""
 TOKEN = "auth_token"  # noqa: S105  (the name of a field)
 """This field of ``data`` is ``Authorization: Bearer`` in HTTP. Addresses and bodies end up in logs
 that are not ours; a header of this name is kept out of them."""

@@ -11,7 +11,7 @@ DEVELOPMENT_KEY = "supersecretapikey"
 """The key of the documentation: it works out of the box, so it protects nothing."""
 
 
-def _numbers(text: object) -> object:
+def _listed(text: object) -> object:
     """``RETRY_DELAYS=1,5,25`` in the environment is ``(1.0, 5.0, 25.0)`` here."""
     return text.split(",") if isinstance(text, str) else text
 
@@ -39,7 +39,7 @@ class Settings(BaseModel):
     their next attempt, in all queues for that together."""
     delivery_limit: int = Field(5, ge=1)
     """Redeliveries of a message that kills its worker each time, before it is dead-lettered."""
-    retry_delays: Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)] = (
+    retry_delays: Annotated[tuple[float, ...], BeforeValidator(_listed), Field(min_length=1)] = (
         1.0,
         5.0,
         25.0,
@@ -57,6 +57,8 @@ class Settings(BaseModel):
     rest_host: str = "127.0.0.1"
     rest_port: int = Field(8080, ge=0, le=65535)
     """Where the REST edge listens; port 0 is any free one, which its log then names."""
+    rest_hosts: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()
+    """Names under which the REST edge may be asked, beside localhost and ``rest_host``."""
 
     @property
     def amqp_user(self) -> str:

@@ -212,11 +212,20 @@ async def test_a_key_used_over_one_transport_is_known_over_the_other(
     assert len((await other.call("get_books"))["books"]) == len(KEYS)
 
 
-async def test_a_request_without_a_key_is_known_by_its_id(client: Client, other: Client) -> None:
-    first = await client.request("create_book", BOOK, request_id="the same")
-    again = await other.request("create_book", BOOK, request_id="the same")
+async def test_over_rabbitmq_a_request_without_a_key_is_known_by_its_id(both: Both) -> None:
+    first = await both.amqp.request("create_book", BOOK, request_id="the same")
+    again = await both.amqp.request("create_book", BOOK, request_id="the same")
     assert (first.correlation_id, again.correlation_id) == ("the same", "the same")
     assert (first.data, again.replayed) == (again.data, True)
+
+
+async def test_over_http_an_id_is_for_correlation_alone(both: Both) -> None:
+    await both.amqp.request("create_book", BOOK, request_id="the same")
+    for title in ("Solaris", "Eden"):
+        reply = await both.rest.request(
+            "create_book", {"title": title, "author": "Lem"}, request_id="the same"
+        )
+        assert (reply.correlation_id, reply.status, reply.replayed) == ("the same", "ok", False)
 
 
 async def test_a_refusal_is_replayed_too(client: Client, other: Client) -> None:

@@ -216,17 +216,17 @@ async def test_a_body_of_unknown_length_is_read_no_further_than_the_limit(http: 
 
 
 CHUNKED = b"""POST /v1/books HTTP/1.1\r
-Host: x\r
+Host: localhost\r
 Content-Type: application/json\r
 Transfer-Encoding: chunked\r
 \r
 """
 NOT_HTTP = [
-    b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 66_000,
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"a" * 66_000,
     CHUNKED + b"0" * 66_000,
     CHUNKED + b"1;extension\r\n{\r\n" * 4_500,
     b"\x16\x03\x01 this is TLS",
-    b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
 ]
 
 
@@ -259,7 +259,7 @@ async def test_strange_headers_are_no_obstacle_and_wrong_ids_are_refused(http: H
 
 async def test_a_client_that_goes_away_in_the_middle_harms_nobody(http: Http) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", int(http.url.rpartition(":")[2]))
-    head = b"POST /v1/books HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    head = b"POST /v1/books HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     writer.write(head + b"Content-Length: 100\r\n\r\n{")
     await writer.drain()
     await asyncio.sleep(0.05)
