@@ -1,7 +1,6 @@
 """An isolated lab for one notebook: a virtual host, a database, and workers of its own."""
 
 import asyncio
-import json
 import os
 import re
 import sys
@@ -29,7 +28,8 @@ from labkit.live import Live
 from labkit.permissions import granted
 from labkit.place import user_of, with_path
 from labkit.rest_client import RestClient
-from labkit.services import Console
+from labkit.services import Console, Home
+from labkit.services.logs import events
 from labkit.workers import OBEDIENT, RIGHT, Workers
 from server.topology import REQUESTS
 
@@ -121,6 +121,7 @@ class Lab:
         self.client_amqp_url = with_path(grounds.client_amqp_url, self.vhost)
         broker = Broker(environment["MANAGEMENT_URL"])
         plan = Plan.of_lab(HOME, self.vhost)
+        Home(HOME / ".lab").make()
         plan.clear()
         workers = Workers(
             self.name,
@@ -321,10 +322,10 @@ class Lab:
     def log(self) -> pd.DataFrame:
         """What the workers logged, also those that have ended: one row per request, by time."""
         lines = [
-            {"worker": worker, **json.loads(line)}
+            {"worker": worker, **event}
             for worker, log in self.worker_logs.items()
-            for line in log.read_text().splitlines()
-            if '"event": "request"' in line
+            for event in events([log])
+            if event.get("event") == "request"
         ]
         table = pd.DataFrame(lines, columns=["time", "worker", *REQUEST_FIELDS])
         return table.sort_values("time", ignore_index=True)

@@ -2,19 +2,20 @@
 
 import asyncio
 import atexit
-import json
 import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from labkit.errors import WorkerFailed
-from labkit.services import process
+from labkit.services import logs, process
 
-READY = '"event": "ready"'
+READY = "ready"
+"""The event that a process logs once it serves."""
 RIGHT = ("server", "worker")
 OBEDIENT = ("flaws",)
 """Right, too; and it obeys a plan of faults."""
@@ -66,7 +67,7 @@ class Workers:
         self.processes: list[process.Process] = []
         self.logs: dict[str, Path] = {}
         """Name → log of every worker of this lab, those that have ended among them."""
-        self._begun: dict[str, int] = {}
+        self._begun: dict[str, logs.Marks] = {}
         """Name → where the log of its last start begins."""
         self._programs: dict[str, tuple[str, ...]] = {}
         self._settings: dict[str, dict[str, str]] = {}
@@ -116,8 +117,9 @@ class Workers:
         rest = self._start("rest", "server", "rest", REST_PORT="0")
         self.processes.append(rest)
         await self._ready(rest)
-        lines = map(json.loads, rest.log.read_text().splitlines()[::-1])
-        return next(str(line["url"]) for line in lines if line["event"] == "ready")
+        return next(
+            str(event["url"]) for event in self._events(rest) if event.get("event") == READY
+        )
 
     def _start(self, kind: str, *program: str, **settings: str) -> process.Process:
         name = f"lab-{self._name}-{kind}"
@@ -134,15 +136,19 @@ class Workers:
     def _log(self, name: str) -> Path:
         """New in a new lab; a worker that is started again goes on in it."""
         if name not in self.logs:
-            self._log_dir.mkdir(parents=True, exist_ok=True)
-            self.logs[name] = self._log_dir / f"{name}.log"
-            self.logs[name].write_bytes(b"")
-        self._begun[name] = self.logs[name].stat().st_size
+            self.logs[name] = log = self._log_dir / f"{name}.log"
+            for file in (log, logs.set_aside(log)):
+                file.unlink(missing_ok=True)
+        self._begun[name] = logs.marks([self.logs[name]])
         return self.logs[name]
+
+    def _events(self, worker: process.Process) -> Iterator[dict[str, Any]]:
+        """What it has logged since its start."""
+        return logs.events([worker.log], self._begun[worker.name])
 
     async def _ready(self, worker: process.Process) -> None:
         deadline = time.monotonic() + START_TIMEOUT
-        while READY not in worker.log.read_bytes()[self._begun[worker.name] :].decode():
+        while not any(event.get("event") == READY for event in self._events(worker)):
             if not worker.alive():
                 raise WorkerFailed(f"{worker.name} ended at its start:\n{worker.log_tail()}")
             if time.monotonic() > deadline:

@@ -9,6 +9,8 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from labkit.services.files import make_folder
+
 OPTIONAL = "rabbitmq_"
 """How the names of plugins begin; everything else in that folder is a library, and stays."""
 
@@ -26,7 +28,7 @@ def narrow(server: Path, plugins: Iterable[str], folder: Path) -> str:
     if not {"rabbit", *plugins} <= applications.keys() or ":" in str(folder):
         return ""
     links = folder / "home" / "plugins"
-    links.mkdir(parents=True, exist_ok=True)
+    make_folder(links)
     for link in links.iterdir():
         link.unlink()
     for name, path in applications.items():

@@ -1,15 +1,37 @@
 """Small files that are either complete or not there."""
 
+import contextlib
 import json
 import os
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
 
+OTHERS = 0o077
+"""What group and others may do."""
+
+
+def make_folder(path: Path) -> None:
+    """The folder is there, and for its owner only, like those above it that have to be made."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+
+
+def tighten(folder: Path) -> None:
+    """Group and others may do nothing with the folder and what is in it. Links are not followed."""
+    for parent, _, files in os.walk(folder):
+        for path in (Path(parent), *(Path(parent, file) for file in files)):
+            with contextlib.suppress(FileNotFoundError, PermissionError):  # gone since, or not ours
+                mode = path.lstat().st_mode
+                if mode & OTHERS and not stat.S_ISLNK(mode):
+                    path.chmod(stat.S_IMODE(mode) & ~OTHERS)
+
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
     """Replace `path`; a reader, or a crash, sees the old text or the new, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

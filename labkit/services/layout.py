@@ -5,7 +5,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labkit.services.files import read_json, write_json
+from labkit.services.files import make_folder, read_json, tighten, write_json
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Home:
         return self.path / "logs" / f"{name}.log"
 
     def make(self) -> None:
-        """The folder itself; `postgres`, when it is another user, has to pass through it."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        """The folder is there, and all in it is for its owner only, whatever made it."""
+        make_folder(self.path)
+        tighten(self.path)
 
     def recall(self, key: str) -> str | None:
         """What was remembered under `key`."""

@@ -5,6 +5,7 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 
 @contextlib.contextmanager
@@ -13,7 +14,7 @@ def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterato
 
     The system releases it when its holder ends, however that happens.
     """
-    with path.open("w") as file:
+    with _open(path) as file:
         told = False
         while not _taken(file.fileno()):
             if not told:
@@ -26,8 +27,13 @@ def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterato
 @contextlib.contextmanager
 def only_one(path: Path) -> Iterator[bool]:
     """Whether we are the one who holds the lock; does not wait."""
-    with path.open("w") as file:
+    with _open(path) as file:
         yield _taken(file.fileno())
+
+
+def _open(path: Path) -> TextIO:
+    path.touch(mode=0o600)
+    return path.open("w")
 
 
 def _taken(descriptor: int) -> bool:

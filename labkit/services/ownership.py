@@ -5,11 +5,10 @@ import hashlib
 import os
 import pwd
 import shutil
-import subprocess
 from pathlib import Path
 
-from labkit.services import identity
 from labkit.services.errors import ServiceError
+from labkit.services.files import make_folder
 from labkit.services.layout import Home
 
 NAME = "postgresql"
@@ -24,21 +23,17 @@ def other_user() -> str | None:
 
 
 def folder(home: Home) -> Path:
-    """Where its things are. If its user cannot reach them under `home`, a link leads to them."""
+    """Where its things are. Another user may not pass through `home`: a link leads to them then."""
     link = home.path / NAME
     user = other_user()
     if user is None:
-        link.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(link)
         return link
-    if not link.is_symlink():
-        link.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.chown(link, user)
-        if _reaches(user, link):
-            return link
-        link.rmdir()
     digest = hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
     target = Path("/var/tmp") / f"lab-postgresql-{digest}"  # noqa: S108 - ours alone, see below
     _claim(target, user)
+    if link.is_dir() and not link.is_symlink():  # an older lab's, which let its user pass
+        _move(link, target, user)
     link.unlink(missing_ok=True)  # a copied folder's link leads to the data of the original
     link.symlink_to(target)
     return target
@@ -62,6 +57,10 @@ def _claim(target: Path, user: str) -> None:
         raise ServiceError(f"{target} belongs to somebody else: look at it, and remove it.")
 
 
-def _reaches(user: str, folder: Path) -> bool:
-    command = ["test", "-w", str(folder), "-a", "-x", str(folder)]
-    return subprocess.run(command, check=False, cwd="/", **identity.run_as(user)).returncode == 0
+def _move(source: Path, target: Path, user: str) -> None:
+    for entry in source.iterdir():
+        shutil.move(entry, target / entry.name)
+    for parent, folders, files in os.walk(target):
+        for name in (*folders, *files):
+            shutil.chown(Path(parent, name), user)
+    source.rmdir()

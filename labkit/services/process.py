@@ -13,12 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.services import identity
+from labkit.services import identity, logs
 from labkit.services.errors import ServiceError
-from labkit.services.files import read_json, tail, write_json
-
-LOG_LIMIT = 5_000_000
-"""Bytes; a longer log is set aside when its service starts anew."""
+from labkit.services.files import make_folder, read_json, tail, write_json
 
 
 @dataclass(frozen=True)
@@ -104,12 +101,9 @@ def start(
 
     `user` needs root. Raises `ServiceError` if the program cannot be started at all.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    if log.exists() and log.stat().st_size > LOG_LIMIT:
-        log.replace(log.with_suffix(".old.log"))
+    make_folder(run_dir)
     command = [str(part) for part in argv]
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = _open(log)
     try:
         child = subprocess.Popen(
             command,
@@ -118,6 +112,7 @@ def start(
             stderr=subprocess.STDOUT,
             env=env,
             cwd=cwd,
+            umask=0o077,  # data, logs and sockets are for their owner, whatever the user's umask
             start_new_session=True,
             **identity.run_as(user),
         )
@@ -134,6 +129,18 @@ def start(
         {"pid": child.pid, "started": started, "command": command, "log": str(log)},
     )
     return process
+
+
+def _open(log: Path) -> int:
+    """A descriptor to append to the log, which begins at a new line: the one before may be cut."""
+    make_folder(log.parent)
+    if log.exists() and log.stat().st_size > logs.LIMIT:
+        log.replace(logs.set_aside(log))
+    descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        os.write(descriptor, b"\n")
+    return descriptor
 
 
 def load(name: str, run_dir: Path) -> Process | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labkit.services import binaries, erlang, handshake, ports, users
 from labkit.services.errors import NotReady, PortTaken, ServiceError
-from labkit.services.files import write_atomically
+from labkit.services.files import make_folder, write_atomically
 from labkit.services.layout import Home, Tls
 from labkit.services.process import Process, find, start
 from labkit.services.waiting import until_ready
@@ -132,7 +132,7 @@ def _start(
             f"RabbitMQ cannot live in a folder whose path has {' '.join(sorted(unfit))} in it: "
             f"{folder}\nMove the clone to another one; blanks and letters of all kinds are fine."
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     _discard_half_made(folder)
     for name, standard in {"amqp": AMQP_PORT, "management": MANAGEMENT_PORT, "dist": None}.items():
         preferred = [home.port(name), standard if home.durable else None] if remembered else []
@@ -149,7 +149,7 @@ def _start(
         cwd=folder,
     )
     _wait(process, home, cancel)
-    (folder / "complete").touch()
+    (folder / "complete").touch(mode=0o600)
 
 
 def _wait(process: Process, home: Home, cancel: threading.Event) -> None:

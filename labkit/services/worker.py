@@ -2,11 +2,10 @@
 
 import hashlib
 import json
-import os
 import signal
 import threading
 
-from labkit.services import environment, venv
+from labkit.services import environment, logs, venv
 from labkit.services.layout import Home
 from labkit.services.process import find, start
 from labkit.services.waiting import until_ready
@@ -32,7 +31,7 @@ def run(home: Home, name: str, role: str, needed: dict[str, str], cancel: thread
     if running is not None:  # the broker has another address by now, or .env has changed
         running.stop(signal.SIGTERM, DRAIN_DEADLINE)
     log = home.log(name)
-    begin = log.stat().st_size if log.exists() else 0
+    begun = logs.marks([log])
     process = start(
         name,
         [venv.PYTHON, "-m", "server", role],
@@ -43,10 +42,8 @@ def run(home: Home, name: str, role: str, needed: dict[str, str], cancel: thread
     )
 
     def ready() -> None:
-        with log.open("rb") as file:
-            file.seek(begin if begin <= os.fstat(file.fileno()).st_size else 0)
-            if not any(_says_ready(line) for line in file):
-                raise OSError("it has not yet logged that it is ready")
+        if not any(event.get("event") == "ready" for event in logs.events([log], begun)):
+            raise OSError("it has not yet logged that it is ready")
 
     until_ready(process, ready, deadline=START_DEADLINE, cancel=cancel)
     home.remember(f"{name} settings", digest)
@@ -57,11 +54,3 @@ def _needed(services: dict[str, str]) -> dict[str, str]:
     """The worker gets its own user of the broker, and hears of no other."""
     needed = {name: services[name] for name in ("DATABASE_URL", "API_KEY")}
     return needed | {"AMQP_URL": services["SERVER_AMQP_URL"]}
-
-
-def _says_ready(line: bytes) -> bool:
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(event, dict) and event.get("event") == "ready"

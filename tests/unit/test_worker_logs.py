@@ -1,10 +1,14 @@
 """What a worker logged is found again, also when its log was set aside in between."""
 
 import json
+import sys
+import time
 from pathlib import Path
 
 from labkit.ledger.evidence import Line
 from labkit.ledger.worker_logs import lines, marks
+from labkit.services import logs
+from labkit.services.process import start
 
 
 def logged(request_id: str, outcome: str = "ok") -> str:
@@ -39,3 +43,28 @@ def test_a_log_that_was_empty_or_not_there_is_read_from_its_start(tmp_path: Path
     for log in logs:
         log.write_text(logged(log.stem))
     assert [line.id for line in lines(logs, then)] == ["worker-1", "worker-2"]
+
+
+BROKEN = [b'{"event": "req', b"\xff\xfe\n", b"Traceback (most recent call last):\n", b"[" * 9999]
+
+
+def test_a_line_that_says_nothing_hides_none_of_the_others(tmp_path: Path) -> None:
+    log = tmp_path / "worker-1.log"
+    for broken in BROKEN:
+        log.write_bytes(logged("before").encode() + broken.rstrip() + b"\n" + b'"text"\n')
+        with log.open("a") as file:
+            file.write(logged("after"))
+        assert [event["id"] for event in logs.events([log])] == ["before", "after"]
+
+
+def test_a_process_begins_a_new_line_behind_one_that_was_cut(tmp_path: Path) -> None:
+    log = tmp_path / "worker-1.log"
+    log.write_text(logged("cut")[:-9])
+    say = f"print({logged('next').rstrip()!r}, flush=True); import time; time.sleep(60)"
+    process = start("one", [sys.executable, "-c", say], run_dir=tmp_path / "run", log=log)
+    deadline = time.monotonic() + 10
+    while not list(logs.events([log])):
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+    process.kill()
+    assert [event["id"] for event in logs.events([log])] == ["next"]

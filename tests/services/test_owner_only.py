@@ -1,0 +1,81 @@
+"""What the services keep and log is for its owner only: requests hold keys, and so do queues."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import aio_pika
+import pytest
+from pamqp.common import FieldTable
+
+from labkit.services import ownership, private_services
+from labkit.services.files import tighten
+from labkit.services.layout import Home
+
+
+@pytest.fixture
+def careless() -> Iterator[None]:
+    """A user whose files are for everybody to read, and to write."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What group or others may do anything with."""
+    found = [folder, *folder.rglob("*")]
+    return [
+        f"{path} {path.lstat().st_mode & 0o777:o}"
+        for path in found
+        if not path.is_symlink() and path.lstat().st_mode & 0o077
+    ]
+
+
+async def test_no_file_of_a_private_home_is_for_others(tmp_path: Path, careless: None) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o755)
+    with private_services(home, durable=False) as urls:
+        async with (
+            await aio_pika.connect(urls["ADMIN_AMQP_URL"]) as connection,
+            connection.channel() as channel,
+        ):
+            for kind in ("quorum", "classic"):
+                arguments: FieldTable = {"x-queue-type": kind}
+                queue = await channel.declare_queue(kind, durable=True, arguments=arguments)
+                message = aio_pika.Message(b"a key", delivery_mode=2)
+                await channel.default_exchange.publish(message, queue.name)
+        assert list(home.rglob("*.wal"))
+        assert open_to_others(home) == []
+        assert open_to_others(ownership.folder(Home(home))) == []
+
+
+def test_what_an_older_lab_left_open_is_closed(tmp_path: Path, careless: None) -> None:
+    log = tmp_path / "home" / "logs" / "rabbitmq.log"
+    log.parent.mkdir(parents=True)
+    log.touch()
+    (log.parent / "link").symlink_to("/etc/hosts")
+    (log.parent / "dangling").symlink_to("nowhere")
+    assert open_to_others(tmp_path / "home")
+    Home(tmp_path / "home").make()
+    assert open_to_others(tmp_path / "home") == []
+    assert Path("/etc/hosts").stat().st_mode & 0o044
+
+
+def test_a_folder_that_is_gone_is_no_obstacle(tmp_path: Path) -> None:
+    tighten(tmp_path / "nothing here")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_data_moves_to_where_its_user_reaches_it(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    old = home.path / ownership.NAME / "data" / "PG_VERSION"
+    old.parent.mkdir(parents=True)
+    old.write_text("15")
+    home.make()
+    try:
+        folder = ownership.folder(home)
+        moved = folder / "data" / "PG_VERSION"
+        assert (moved.read_text(), moved.owner()) == ("15", ownership.other_user())
+        assert ownership.folder(home) == folder == (home.path / ownership.NAME).resolve()
+    finally:
+        ownership.discard(home)
