@@ -1,9 +1,11 @@
 """Who a process is, who belongs to it, and as whom to start one: /proc on Linux, else `ps`."""
 
+import contextlib
 import functools
 import os
 import pwd
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,34 @@ def seconds(text: str) -> float | None:
     parts = [float(part) for part in text.replace("-", ":").split(":") if part]
     units = (1, 60, 3600, 86400)
     return sum(p * unit for p, unit in zip(reversed(parts), units, strict=False)) if parts else None
+
+
+def listener(port: int) -> int | None:
+    """The pid of a process that listens on this TCP port; None if it is another user's, or none."""
+    if not _has_proc():
+        done = subprocess.run(
+            ["lsof", "-t", "-n", "-P", "-s", "TCP:LISTEN", "-i", f"TCP:{port}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return int(done.stdout.split()[0]) if done.stdout.strip() else None
+    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
+    for descriptor in PROC.glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            if os.readlink(descriptor) in sockets:
+                return int(descriptor.parts[2])
+    return None
+
+
+def _listening(port: int) -> Iterator[str]:
+    """The inodes of the sockets that listen on this port: proc_pid_net(5)."""
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError):
+            for row in (PROC / "net" / table).read_text().splitlines()[1:]:
+                fields = row.split()
+                if fields[1].endswith(f":{port:04X}") and fields[3] == "0A":
+                    yield fields[9]
 
 
 def run_as(user: str | None) -> dict[str, Any]:

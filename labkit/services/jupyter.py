@@ -26,8 +26,7 @@ def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
         return f"port {home.port(NAME)} (ran already)"
     _configure(home.path / NAME)
     for attempt in range(TRIES):
-        preferred = [home.port(NAME), PORT] if attempt == 0 else []
-        home.remember(f"{NAME} port", ports.choose(preferred))
+        ports.assign(home, NAME, PORT, cancel, remembered=attempt == 0)
         try:
             _wait(_start(home, services), home, cancel)
             return f"port {home.port(NAME)}"

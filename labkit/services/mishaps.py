@@ -6,6 +6,7 @@ mishaps.start(home, "broker")       the same data, the same ports
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import threading
@@ -67,8 +68,10 @@ def _set_watermark(home: Home, watermark: str) -> None:
 
 
 def start(home: Home, service: str) -> None:
-    """Returns when it answers; it is harmless if it runs. Raises as ``private_services``."""
-    SERVICES[service].up(home, threading.Event())
+    """Returns when it answers; it is harmless if it runs. Raises as ``private_services``, and
+    ``NotReady`` if another program has taken its port meanwhile and keeps it.
+    """
+    SERVICES[service].up(dataclasses.replace(home, settled=True), threading.Event())
 
 
 def _find(home: Home, service: str) -> Process:

@@ -1,9 +1,48 @@
 """Which port a service listens on."""
 
+import random
 import socket
+import threading
+import time
 from collections.abc import Iterable
+from pathlib import Path
+
+from labkit.services import identity
+from labkit.services.errors import Cancelled, NotReady
+from labkit.services.layout import Home
 
 LOOPBACK = "127.0.0.1"
+OURS = range(20_000, 32_768)
+"""Where free ports are looked for. Linux and macOS begin above with those that they give to the
+connections of any program: one of ours, while its service is down, is given to none.
+"""
+GIVEN_AWAY = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""Where Linux says which ports those are; somebody may have changed it."""
+PATIENCE = 20.0
+"""Seconds to wait for a port that has to be the same again."""
+
+
+def assign(
+    home: Home,
+    name: str,
+    standard: int | None,
+    cancel: threading.Event,
+    *,
+    remembered: bool = True,
+) -> int:
+    """The port on which this service is to listen; from now on it is remembered.
+
+    That of the last time if it is free, else the standard one, else any; without ``remembered``,
+    any. Of a home whose addresses are known to others, it is that of the last time or none:
+    raises `NotReady`, which says who has it, after `PATIENCE` seconds; and `Cancelled`.
+    """
+    port = home.port(name)
+    if home.settled and port is not None:
+        _wait_until_free(port, name, cancel)
+    else:
+        port = choose([port, standard] if remembered else [])
+    home.remember(f"{name} port", port)
+    return port
 
 
 def is_free(port: int) -> bool:
@@ -23,12 +62,47 @@ def is_free(port: int) -> bool:
 
 
 def any_free() -> int:
+    """One that no connection of another program gets by chance, if there is any such."""
+    low, high = _given_away()
+    candidates = [port for port in OURS if not low <= port <= high]
+    random.SystemRandom().shuffle(candidates)
+    return next(filter(is_free, candidates), 0) or _any()
+
+
+def choose(preferred: Iterable[int | None]) -> int:
+    """The first preferred port that is free, else any. Nobody reserves it: see `PortTaken`."""
+    return next((port for port in preferred if port and is_free(port)), 0) or any_free()
+
+
+def _given_away() -> tuple[int, int]:
+    try:
+        low, high = map(int, GIVEN_AWAY.read_text().split())
+    except (OSError, ValueError):
+        return 32_768, 65_535
+    return low, high
+
+
+def _any() -> int:
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def choose(preferred: Iterable[int | None]) -> int:
-    """The first preferred port that is free, else any. Nobody reserves it: see `PortTaken`."""
-    return next((port for port in preferred if port and is_free(port)), 0) or any_free()
+def _wait_until_free(port: int, name: str, cancel: threading.Event) -> None:
+    end = time.monotonic() + PATIENCE
+    while not is_free(port):
+        if time.monotonic() > end:
+            raise NotReady(
+                f"Port {port} ({name}) is taken by {_holder(port)}. Others know the service by "
+                "this port, so it takes no other one. End that program, then start it again."
+            )
+        if cancel.wait(0.1):
+            raise Cancelled
+
+
+def _holder(port: int) -> str:
+    pid = identity.listener(port)
+    if pid is None:
+        return "another user's program (see `sudo ss -ltnp`)"
+    return f"{identity.command(pid)}, pid {pid}"

@@ -47,8 +47,8 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
         _initialise(software, data, home, cancel)
     _check_version(software, data)
     for attempt in range(TRIES):
-        preferred = [home.port(NAME), PORT if home.durable else None] if attempt == 0 else []
-        home.remember(f"{NAME} port", ports.choose(preferred))
+        standard = PORT if home.durable else None
+        ports.assign(home, NAME, standard, cancel, remembered=attempt == 0)
         try:
             _wait(_start(software, data, home), home, cancel)
             return urls(home)

@@ -111,8 +111,7 @@ def _start_epmd(
     """The Erlang port mapper. A node starts one by itself, which nobody then stops."""
     if find(EPMD, home.run_dir) is not None:
         return
-    port = ports.choose([home.port(EPMD)] if remembered else [])
-    home.remember("epmd port", port)
+    port = ports.assign(home, EPMD, None, cancel, remembered=remembered)
     epmd = start(
         EPMD,
         [software.epmd, "-port", str(port), "-address", ports.LOOPBACK],
@@ -135,8 +134,8 @@ def _start(
     make_folder(folder)
     _discard_half_made(folder)
     for name, standard in {"amqp": AMQP_PORT, "management": MANAGEMENT_PORT, "dist": None}.items():
-        preferred = [home.port(name), standard if home.durable else None] if remembered else []
-        home.remember(f"{name} port", ports.choose(preferred))
+        preferred = standard if home.durable else None
+        ports.assign(home, name, preferred, cancel, remembered=remembered)
     _write_configuration(home)
     applications = erlang.narrow(software.server, [PLUGIN], folder)
     write_atomically(folder / "rabbitmq-env.conf", applications)

@@ -17,8 +17,7 @@ def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
     needed = {name: services[name] for name in ("DATABASE_URL", "API_KEY")}
     for attempt in range(TRIES):
         if find(NAME, home.run_dir) is None:
-            preferred = [home.port(NAME), PORT] if attempt == 0 else []
-            home.remember(f"{NAME} port", ports.choose(preferred))
+            ports.assign(home, NAME, PORT, cancel, remembered=attempt == 0)
         address = {"REST_HOST": ports.LOOPBACK, "REST_PORT": str(home.port(NAME))}
         try:
             done = worker.run(home, NAME, "rest", needed | address, cancel)
