@@ -9,7 +9,7 @@ from labkit.services.errors import NotReady, PortTaken
 from labkit.services.files import write_json
 from labkit.services.layout import Home
 from labkit.services.process import Process, find, start
-from labkit.services.waiting import until_ready
+from labkit.services.waiting import adopted, until_ready
 
 NAME = "jupyter"
 PORT = 8888
@@ -21,8 +21,8 @@ ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
     """Start JupyterLab, or adopt the one that runs; says where it is."""
-    if (running := find(NAME, home.run_dir)) is not None:
-        _wait(running, home, cancel)
+    running = find(NAME, home.run_dir)
+    if running is not None and adopted(running, lambda: _wait(running, home, cancel)):
         return f"port {home.port(NAME)} (ran already)"
     _configure(home.path / NAME)
     for attempt in range(TRIES):

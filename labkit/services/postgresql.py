@@ -13,7 +13,7 @@ from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.layout import Home
 from labkit.services.process import Process, find, start
-from labkit.services.waiting import run, until_ready
+from labkit.services.waiting import adopted, run, until_ready
 
 NAME = ownership.NAME
 USER = DATABASE = "lab"
@@ -38,8 +38,8 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
 
     Data survives. Raises `NotReady` with the log's tail, `MissingSoftware`, or `Cancelled`.
     """
-    if (running := find(NAME, home.run_dir)) is not None:
-        _wait(running, home, cancel)
+    running = find(NAME, home.run_dir)
+    if running is not None and adopted(running, lambda: _wait(running, home, cancel)):
         return urls(home)
     software = binaries.need_postgresql()
     data = ownership.folder(home) / "data"

@@ -12,7 +12,7 @@ from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import make_folder, write_atomically
 from labkit.services.layout import Home, Tls
 from labkit.services.process import Process, find, start
-from labkit.services.waiting import until_ready
+from labkit.services.waiting import adopted, until_ready
 
 NAME, EPMD = "rabbitmq", "epmd"
 NODE = "lab@localhost"
@@ -78,8 +78,8 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
     Data survives: queues and virtual hosts are those of the last time. Raises `NotReady`
     with the log's tail, `MissingSoftware`, or `Cancelled`.
     """
-    if (running := find(NAME, home.run_dir)) is not None:
-        _wait(running, home, cancel)
+    running = find(NAME, home.run_dir)
+    if running is not None and adopted(running, lambda: _wait(running, home, cancel)):
         return users.urls(home)
     software = binaries.need_rabbitmq()
     for attempt in range(TRIES):

@@ -61,6 +61,21 @@ def until_ready(
             raise Cancelled
 
 
+def adopted(process: Process, wait: Callable[[], None]) -> bool:
+    """Whether a process that was found running gets through `wait`, which raises as `until_ready`.
+
+    False if it ends instead: it was being stopped when it was found. What it left behind is ended.
+    """
+    try:
+        wait()
+    except NotReady:
+        if process.alive():
+            raise
+        process.kill()
+        return False
+    return True
+
+
 def _ended(process: Process) -> NotReady:
     log = process.log_tail(40)
     kind = PortTaken if any(mark in log.lower() for mark in IN_USE) else NotReady

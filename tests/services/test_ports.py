@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 from labkit.services import handshake, mishaps, ports, private_home
 from labkit.services.errors import NotReady
 from labkit.services.layout import Home
+from labkit.services.process import find
 
 STRANGER = """
 import socket, sys, time
@@ -74,6 +76,20 @@ def test_a_private_service_comes_back_where_it_was_or_says_who_is_there(
         assert home.port(BOTH[service]) == port
         handshake.amqp(urls["ADMIN_AMQP_URL"])
         handshake.postgresql(urls["DATABASE_URL"])
+
+
+def test_a_broker_that_is_just_being_stopped_is_started_again(tmp_path: Path) -> None:
+    """It takes seconds to end, is alive meanwhile, and lets no client in."""
+    with private_home(tmp_path / "home", durable=False) as (urls, home):
+        process = find("rabbitmq", home.run_dir)
+        assert process is not None
+        os.kill(process.pid, signal.SIGTERM)
+        while "stopped TCP listener" not in process.log_tail(100):
+            assert process.alive()
+            time.sleep(0.01)
+        mishaps.start(home, "broker")
+        assert find("rabbitmq", home.run_dir) != process
+        handshake.amqp(urls["ADMIN_AMQP_URL"])
 
 
 def test_a_port_is_waited_for(tmp_path: Path) -> None:
