@@ -16,6 +16,7 @@ from labkit.services import (
     lab,
     ports,
     rest,
+    supervisor,
     venv,
     worker,
 )
@@ -136,9 +137,23 @@ def _server() -> str:
     values = _lab()
     process = find(worker.NAME, lab.home().run_dir)
     if process is None:
-        raise Wrong("its process does not run", f"make up; its log: {lab.home().log(worker.NAME)}")
+        raise _dead(worker.NAME)
     _in_venv(PING, values, "it does not answer a ping", f"its log: {process.log}")
-    return f"pid {process.pid} answers a ping"
+    return f"pid {process.pid} answers a ping{_crashes(worker.NAME)}"
+
+
+def _crashes(name: str) -> str:
+    """How often it was restarted; empty if it was not."""
+    place = lab.home()
+    crashes = str(supervisor.history(place, name))
+    return f"; {crashes}: see its log, {place.log(name)}" if crashes else ""
+
+
+def _dead(name: str) -> Wrong:
+    place = lab.home()
+    return Wrong(
+        f"its process does not run{_crashes(name)}", f"make up; its log: {place.log(name)}"
+    )
 
 
 def _rest() -> str:
@@ -146,8 +161,9 @@ def _rest() -> str:
     place = lab.home()
     process = find(rest.NAME, place.run_dir)
     if process is None:
-        raise Wrong("its process does not run", f"make up; its log: {place.log(rest.NAME)}")
-    return f"pid {process.pid} says {rest.answers(place)} at {rest.url(place)}"
+        raise _dead(rest.NAME)
+    crashes = _crashes(rest.NAME)
+    return f"pid {process.pid} says {rest.answers(place)} at {rest.url(place)}{crashes}"
 
 
 def _jupyter() -> str:

@@ -18,6 +18,7 @@ from labkit.services import (
     postgresql,
     rabbitmq,
     rest,
+    supervisor,
     users,
     venv,
     worker,
@@ -187,8 +188,14 @@ def _management(values: dict[str, str]) -> str:
 def _stop(place: Home, wanted: Callable[[int], bool] = lambda pid: True) -> list[str]:
     """Stop what is recorded: who uses a service goes before it. Returns the names of what lived."""
     processes = [process for process in recorded(place.run_dir) if wanted(process.pid)]
-    alive = [process.name for process in processes if process.alive()]
+    alive = [
+        process.name
+        for process in processes
+        if process.alive() and not supervisor.is_supervisor(process)
+    ]
     brokers = (rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
+    for process in filter(supervisor.is_supervisor, processes):
+        process.stop()  # first, or it would restart what is stopped
     with ThreadPoolExecutor() as pool:
         for process in processes:
             if process.name not in brokers:

@@ -17,6 +17,7 @@ def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
     needed = {name: services[name] for name in ("DATABASE_URL", "API_KEY")}
     for attempt in range(TRIES):
         if find(NAME, home.run_dir) is None:
+            worker.down(home, NAME)  # its supervisor would start it again meanwhile, on its port
             ports.assign(home, NAME, PORT, cancel, remembered=attempt == 0)
         address = {"REST_HOST": ports.LOOPBACK, "REST_PORT": str(home.port(NAME))}
         try:

@@ -5,7 +5,7 @@ import sys
 import time
 import webbrowser
 
-from labkit.services import environment, lab, lock
+from labkit.services import environment, lab, lock, supervisor
 from labkit.services.layout import Home
 from labkit.services.process import Process, load
 from labkit.services.progress import Progress
@@ -45,21 +45,33 @@ def _elsewhere(place: Home) -> str:
 
 
 def _watch(place: Home, progress: Progress) -> int:
-    """Returns when somebody has stopped the lab with `make down`."""
+    """Returns when the lab was stopped with `make down`."""
     dead: set[int] = set()
     known: dict[str, Process] = {}
     while True:
-        for name in lab.LONG_LIVED:
-            known |= {name: process} if (process := load(name, place.run_dir)) else {}
+        _look(place, known, progress)
         for process in known.values():
             if process.alive() or process.pid in dead or not process.recorded():
                 continue
+            if supervisor.supervises(place, process.name):
+                continue  # it is started again
             dead.add(process.pid)
             progress.say(_obituary(process))
         if not place.env_file.exists():
             progress.say("  The lab was stopped by `make down`.")
             return 0
         time.sleep(PAUSE)
+
+
+def _look(place: Home, known: dict[str, Process], progress: Progress) -> None:
+    """Which processes there are now; says so if one was started again."""
+    for name in lab.LONG_LIVED:
+        process = load(name, place.run_dir)
+        if process is None:
+            continue
+        if known.get(name, process) != process:
+            progress.say(f"\n  {name} ended, and was started again. Its log: {process.log}\n")
+        known[name] = process
 
 
 def _obituary(process: Process) -> str:

@@ -5,9 +5,9 @@ import json
 import signal
 import threading
 
-from labkit.services import environment, logs, venv
+from labkit.services import environment, logs, supervisor, venv
 from labkit.services.layout import Home
-from labkit.services.process import find, start
+from labkit.services.process import Process, find, load, start
 from labkit.services.waiting import until_ready
 
 NAME = "server"
@@ -22,14 +22,36 @@ def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
 
 
 def run(home: Home, name: str, role: str, needed: dict[str, str], cancel: threading.Event) -> str:
-    """Start the server in this role, or adopt the process that runs with these very settings."""
+    """Start the server in this role, or adopt the process that runs with these very settings.
+
+    From then on it is restarted when it dies: see `supervisor`. Raises `NotReady`, `PortTaken`.
+    """
     settings = environment.dotenv() | needed | {"PYTHONUNBUFFERED": "1"}
+    env = venv.environment() | settings
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     running = find(name, home.run_dir)
     if running is not None and home.recall(f"{name} settings") == digest:
-        return f"runs already, pid {running.pid}"
-    if running is not None:  # the broker has another address by now, or .env has changed
-        running.stop(signal.SIGTERM, DRAIN_DEADLINE)
+        if supervisor.supervises(home, name) is None:
+            supervisor.up(home, name, role, env)
+        crashes = str(supervisor.history(home, name))
+        return ", ".join(filter(None, [f"runs already, pid {running.pid}", crashes]))
+    down(home, name)  # the broker has another address by now, or .env has changed
+    process = _start(home, name, role, env, cancel)
+    supervisor.up(home, name, role, env)
+    home.remember(f"{name} settings", digest)
+    return f"{role}, pid {process.pid}"
+
+
+def down(home: Home, name: str) -> None:
+    """Have it drain and end, for good; harmless if it does not run."""
+    supervisor.down(home, name)
+    if (process := load(name, home.run_dir)) is not None:
+        process.stop(signal.SIGTERM, DRAIN_DEADLINE)
+
+
+def _start(
+    home: Home, name: str, role: str, env: dict[str, str], cancel: threading.Event
+) -> Process:
     log = home.log(name)
     begun = logs.marks([log])
     process = start(
@@ -37,7 +59,7 @@ def run(home: Home, name: str, role: str, needed: dict[str, str], cancel: thread
         [venv.PYTHON, "-m", "server", role],
         run_dir=home.run_dir,
         log=log,
-        env=venv.environment() | settings,
+        env=env,
         cwd=environment.ROOT,
     )
 
@@ -46,8 +68,7 @@ def run(home: Home, name: str, role: str, needed: dict[str, str], cancel: thread
             raise OSError("it has not yet logged that it is ready")
 
     until_ready(process, ready, deadline=START_DEADLINE, cancel=cancel)
-    home.remember(f"{name} settings", digest)
-    return f"{role}, pid {process.pid}"
+    return process
 
 
 def _needed(services: dict[str, str]) -> dict[str, str]:
