@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from labkit.services import (
     binaries,
+    browser,
     debian,
     environment,
     handshake,
@@ -65,6 +66,7 @@ def down(progress: Progress) -> None:
         with progress.running("stopping"):
             names = _stop(place)
         place.env_file.unlink(missing_ok=True)
+        browser.forget()
     text = "stopped: " + ", ".join(names) if names else "nothing was running"
     progress.say(f"  {text} ({time.monotonic() - start:.1f} s)")
 

@@ -17,7 +17,7 @@ OURS = range(20_000, 32_768)
 connections of any program: one of ours, while its service is down, is given to none.
 """
 GIVEN_AWAY = Path("/proc/sys/net/ipv4/ip_local_port_range")
-"""Where Linux says which ports those are; somebody may have changed it."""
+"""Where Linux says which ports those are; an administrator may have changed it."""
 PATIENCE = 20.0
 """Seconds to wait for a port that has to be the same again."""
 

@@ -3,9 +3,8 @@
 import os
 import sys
 import time
-import webbrowser
 
-from labkit.services import environment, lab, lock, supervisor
+from labkit.services import browser, environment, lab, lock, supervisor
 from labkit.services.layout import Home
 from labkit.services.process import Process, load
 from labkit.services.progress import Progress
@@ -86,4 +85,4 @@ def _open_browser(place: Home) -> None:
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     has_display = display or sys.platform == "darwin"
     if has_display and sys.stdout.isatty() and not os.environ.get("CI") and os.geteuid() != 0:
-        webbrowser.open(environment.read_env(place.env_file)["JUPYTER_URL"])
+        browser.open_page(environment.read_env(place.env_file)["JUPYTER_URL"])
