@@ -14,6 +14,7 @@ from labkit.services import (
     handshake,
     jupyter,
     lab,
+    policies,
     ports,
     rest,
     supervisor,
@@ -122,11 +123,25 @@ def _broker() -> str:
     return f"RabbitMQ {version} lets {', '.join(user.name for user in USERS)} in"
 
 
-def _management() -> str:
+def _management_url() -> str:
     values = _lab()
     if "MANAGEMENT_URL" not in values:
         raise Wrong("MANAGEMENT_URL is not set", "set it beside AMQP_URL")
-    return f"answers to {handshake.management(values['MANAGEMENT_URL'])}"
+    return values["MANAGEMENT_URL"]
+
+
+def _management() -> str:
+    return f"answers to {handshake.management(_management_url())}"
+
+
+def _policies() -> str:
+    found = list(policies.harmful(_management_url()))
+    if found:
+        load = "" if environment.given_services(os.environ) else ". .lab/lab.env; "
+        raise Wrong(
+            "; and ".join(map(str, found)), "; ".join([load + policy.removal for policy in found])
+        )
+    return "none changes what the queues api.* promise"
 
 
 def _database() -> str:
@@ -213,6 +228,7 @@ CHECKS = [
     Check("ports", _ports),
     Check("broker", _broker),
     Check("management", _management),
+    Check("policies", _policies),
     Check("database", _database),
     Check("server", _server),
     Check("REST", _rest),

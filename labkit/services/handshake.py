@@ -102,14 +102,19 @@ def epmd(port: int) -> None:
 
 def management(url: str) -> str:
     """Ask RabbitMQ's management API who we are; returns the user's name."""
+    return str(ask(url, "/api/whoami")["name"])
+
+
+def ask(url: str, path: str) -> Any:
+    """What RabbitMQ's management API at `url` says at this path."""
     parts = urlsplit(url)
     credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     token = base64.b64encode(credentials.encode()).decode()
     request = urllib.request.Request(
-        f"http://{parts.hostname}:{parts.port}/api/whoami",
+        f"http://{parts.hostname}:{parts.port}{path}",
         headers={"Authorization": f"Basic {token}"},
     )
-    return str(_get_json(request)["name"])
+    return _get_json(request)
 
 
 def jupyter(url: str, token: str) -> str:

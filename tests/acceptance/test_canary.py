@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -18,7 +19,8 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from labkit import AsyncAPIClient, ReplyTimeout
-from labkit.services import binaries
+from labkit.services import binaries, rabbitmq
+from labkit.services.layout import Home
 from server import topology
 from server.errors import ApiError
 from server.settings import Settings
@@ -65,10 +67,13 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def seen(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Iterator[Seen]:
-    """At the end it looks at what was said aloud, and into every table, too."""
+    """At the end it looks at what was said aloud, into every table, and at the broker's log, too."""
     seen = Seen()
+    log = Home(Path(os.environ["BROKER_HOME"])).log(rabbitmq.NAME)
+    begun = log.stat().st_size
     yield seen
     seen.texts += [*capfd.readouterr(), _dump(settings.database_url)]
+    seen.texts.append(log.read_bytes()[begun:].decode())
     assert len(seen.texts) > 2, "nothing was looked at"
     seen.must_not_hold(CANARY)
 
