@@ -67,7 +67,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 def seen(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Iterator[Seen]:
-    """At the end it looks at what was said aloud, into every table, and at the broker's log, too."""
+    """At the end it looks at what was said, into every table, and at the broker's log, too."""
     seen = Seen()
     log = Home(Path(os.environ["BROKER_HOME"])).log(rabbitmq.NAME)
     begun = log.stat().st_size
