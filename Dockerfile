@@ -32,7 +32,8 @@ RUN sed '/^# Tests and checks$/,$d' /opt/requirements.txt > /opt/lab.txt \
 # Notebooks import labkit, wherever they are. The student's uid is not always 1000 (see
 # docker-compose.yml), so any uid may write where Jupyter and labkit keep their state.
 ENV PYTHONPATH=/lab HOME=/home/lab USER=lab
-RUN mkdir .lab && chmod 777 .lab /home/lab
+# `docker compose exec jupyter` finds the addresses where a lab without Docker has them.
+RUN mkdir .lab && chmod 777 .lab /home/lab && ln -s /secrets/lab.env .lab/lab.env
 COPY server server
 COPY labkit labkit
 COPY flaws flaws

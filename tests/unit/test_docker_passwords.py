@@ -1,0 +1,97 @@
+"""The lab on Docker has the users of the private one, and no password that can be guessed."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from labkit.permissions import USERS, definitions, hashed
+from labkit.services.environment import read_env
+from tests.support import HOME
+
+DOCKER = HOME / "docker"
+COMPOSE = {
+    name: (HOME / name).read_text() for name in ("docker-compose.yml", "docker-compose.tls.yml")
+}
+BROKER = "amqps://{}@rabbitmq:5671/?cafile=/certificates/ca.pem"
+NO_SECRET = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HOME)}
+
+
+def make(folder: Path, **given: str) -> dict[str, str]:
+    """What the service `secrets` does; the addresses that it writes for a notebook."""
+    given = {"BROKER": BROKER, "API_KEY": "supersecretapikey", "JUPYTER_TOKEN": ""} | given
+    command = [sys.executable, str(DOCKER / "passwords.py"), str(folder)]
+    subprocess.run(command, check=True, env=NO_SECRET | given, cwd="/")
+    return read_env(folder / "lab.env")
+
+
+def password(url: str) -> str:
+    return urlsplit(url).password or ""
+
+
+def test_users_and_permissions_are_those_of_labkit(tmp_path: Path) -> None:
+    addresses = make(tmp_path)
+    there: dict[str, Any] = json.loads((tmp_path / "definitions.json").read_text())
+    ours = definitions({user.name: "" for user in USERS})
+    assert (there["permissions"], there["vhosts"]) == (ours["permissions"], ours["vhosts"])
+    for user, known in zip(USERS, there["users"], strict=True):
+        salt = base64.b64decode(known["password_hash"])[:4]
+        assert known["password_hash"] == hashed(password(addresses[user.url]), salt)
+        assert (known["name"], known["tags"]) == (user.name, user.tags)
+        assert urlsplit(addresses[user.url]).username == user.name
+        assert addresses[user.url].endswith("@rabbitmq:5671/?cafile=/certificates/ca.pem")
+
+
+def test_passwords_are_random_and_stay(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    first = make(tmp_path / "one")
+    again = make(tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    other = make(tmp_path / "two")
+    assert first == again
+    secret = {"AMQP_URL", "SERVER_AMQP_URL", "ADMIN_AMQP_URL", "MANAGEMENT_URL", "DATABASE_URL"}
+    for name in secret:
+        assert re.fullmatch("[0-9a-f]{32}", password(first[name])), name
+        assert password(first[name]) != password(other[name])
+    assert first["JUPYTER_TOKEN"] != other["JUPYTER_TOKEN"]
+    assert make(tmp_path / "one", JUPYTER_TOKEN="mine")["JUPYTER_TOKEN"] == "mine"
+
+
+def test_each_service_finds_what_it_needs_and_the_worker_nothing_more(tmp_path: Path) -> None:
+    addresses = make(tmp_path)
+    for kind, names in {
+        "server": {"AMQP_URL", "DATABASE_URL", "API_KEY"},
+        "lab": set(addresses),
+    }.items():
+        command = ["sh", str(DOCKER / "entrypoint.sh"), kind, "env"]
+        environment = NO_SECRET | {"SECRETS": str(tmp_path)}
+        shown = subprocess.check_output(command, env=environment, text=True)
+        values = dict(line.split("=", 1) for line in shown.splitlines())
+        assert values.keys() - environment.keys() - {"PWD", "_", "SHLVL", "OLDPWD"} == names
+    assert (tmp_path / "postgres").read_text() == password(addresses["DATABASE_URL"])
+    basic = base64.b64decode((tmp_path / "authorization").read_text().removeprefix("Basic "))
+    assert basic.decode() == f"lab:{password(addresses['MANAGEMENT_URL'])}"
+
+
+@pytest.mark.parametrize("name", COMPOSE)
+def test_no_password_is_written_down(name: str) -> None:
+    text = COMPOSE[name]
+    assert not re.search(r"://\w+:\w+@", text)
+    assert not re.search(r"(PASSWORD|TOKEN): *(\w|\$\{\w+:-\w)", text)
+    assert not re.search(r"Basic \w", text)
+    assert "guest" not in text
+
+
+@pytest.mark.parametrize("name", COMPOSE)
+def test_every_port_is_on_loopback(name: str) -> None:
+    published = re.findall(r"^ +- *(\S*\$\{\w*PORT\S*)", COMPOSE[name], re.MULTILINE)
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert "5432" not in "".join(published)
