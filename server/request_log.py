@@ -62,7 +62,7 @@ class RequestLog:
         except ClientDisconnect:
             record.outcome = "client_gone"
         except Exception:
-            log.exception("bug", id=record.id, action=record.action)
+            log.exception("unexpected_error", id=record.id, action=record.action)
             record.outcome = Internal.code
             if record.status is None:
                 answer = problem(Reply.refusal(Internal()), scope["path"])
