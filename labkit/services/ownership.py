@@ -31,6 +31,9 @@ def folder(home: Home) -> Path:
         return link
     digest = hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
     target = Path("/var/tmp") / f"lab-postgresql-{digest}"  # noqa: S108 - ours alone, see below
+    if not os.path.lexists(link) and target.is_dir():  # removed, to begin with an empty database
+        _claim(target, user)
+        shutil.rmtree(target)
     _claim(target, user)
     if link.is_dir() and not link.is_symlink():  # an older lab's, which let its user pass
         _move(link, target, user)

@@ -82,5 +82,7 @@ def test_data_moves_to_where_its_user_reaches_it(
         moved = folder / "data" / "PG_VERSION"
         assert (moved.read_text(), moved.owner()) == ("15", user)
         assert ownership.folder(home) == folder == (home.path / ownership.NAME).resolve()
+        (home.path / ownership.NAME).unlink()  # the advice for who wants an empty database
+        assert list(ownership.folder(home).iterdir()) == []
     finally:
         ownership.discard(home)
