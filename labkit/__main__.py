@@ -12,6 +12,7 @@ import sys
 
 from labkit.commands import Command, dead_letters, faults, ledger, peek, queues
 from labkit.place import Place
+from labkit.printable import printable_lines
 from labkit.services import ServiceError, lab_environment
 from server.errors import ApiError
 
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(options.run(Place.of(lab_environment(), place.vhost), options))
     except (ApiError, ServiceError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{printable_lines(str(error))}\n")
         return 1
     except KeyboardInterrupt:
         return 130

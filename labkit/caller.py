@@ -1,9 +1,14 @@
 """What the clients of every transport have in common: opened, asked, closed."""
 
+import asyncio
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from pydantic_core import from_json, to_json
+
+from labkit.errors import NotConnected, WrongLoop
 from server.errors import from_wire
 
 LONGEST_TIMEOUT = 24 * 3600
@@ -79,3 +84,74 @@ class Caller(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+class ConnectedCaller(Caller):
+    """A caller with a connection, which lives in the event loop in which it was opened."""
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__(timeout)
+        self._is_open = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changing = asyncio.Lock()
+
+    async def connect(self) -> Self:
+        """Connecting twice is harmless, at the same time, too. Raises ``BrokerAway`` or
+        ``ServerAway``; ``WrongLoop`` if it is connected in another event loop.
+        """
+        self._live_here()
+        async with self._changing:
+            if not self._is_open:
+                await self._open()
+                self._is_open = True
+        return self
+
+    async def close(self) -> None:
+        """Calls that still wait raise ``ReplyTimeout``. Closing twice is harmless. Raises
+        ``WrongLoop`` if it is connected in another event loop.
+        """
+        self._live_here()
+        async with self._changing:
+            if self._is_open:
+                self._is_open = False
+                await self._close()
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """Whole, or not at all: what it raises leaves nothing open."""
+
+    @abstractmethod
+    async def _close(self) -> None: ...
+
+    def _live_here(self) -> None:
+        """In the running event loop. What was open in one that is closed is gone with it."""
+        here = asyncio.get_running_loop()
+        if self._loop is here:
+            return
+        is_in_use = self._is_open or self._changing.locked()
+        if is_in_use and self._loop is not None and not self._loop.is_closed():
+            raise WrongLoop
+        self._loop, self._is_open, self._changing = here, False, asyncio.Lock()
+
+    def _require_open(self) -> None:
+        """Raises ``NotConnected``; ``WrongLoop``, for what is awaited here would never come."""
+        if not self._is_open:
+            raise NotConnected
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongLoop
+
+
+def encoded(document: dict[str, Any]) -> bytes:
+    """As JSON. Raises ``ValueError`` for what JSON has no way to write, with the field's path."""
+    body = to_json(document)
+    if b"NaN" in body or b"Infinity" in body:  # perhaps in a text
+        _require_finite(from_json(body), "")
+    return body
+
+
+def _require_finite(value: Any, path: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{path} is {value}: JSON has no such number. Send null, or leave it out.")
+    inner = dict(enumerate(value)) if isinstance(value, list) else value
+    for name, each in inner.items() if isinstance(inner, dict) else ():
+        _require_finite(each, f"{path}.{name}" if path else str(name))

@@ -10,18 +10,19 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from labkit.caller import Caller, Reply
-from labkit.errors import BrokerAway, NotConnected, QueueFull, ReplyTimeout, Unroutable
+from labkit.caller import ConnectedCaller, Reply, encoded
+from labkit.errors import BrokerAway, QueueFull, ReplyTimeout, Unroutable
 from labkit.link import Link, Refused, Returned, address
-from server.contract import DEADLINE
+from labkit.pauses import Pauses
+from server.contract import DEADLINE, LONGEST_ID
 from server.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
-"""Seconds between attempts to reconnect."""
+"""Seconds up to which it waits before the first attempt to reconnect, and before a later one."""
 
 AGAIN = 0.5
 """Seconds until a request is sent again of which only the newest copy was refused."""
@@ -29,8 +30,6 @@ AGAIN = 0.5
 OF_THIS_COPY = {kind.code for kind in (InProgress, RateLimited, Expired, Unauthorized, Forbidden)}
 """What such a refusal says is true of one copy of a request, and proves nothing of the others."""
 
-LONGEST_ID = 255
-"""Bytes. AMQP has no longer ``correlation_id``."""
 LARGEST_BODY = 16 * 1024 * 1024 - 1
 """Bytes. Of a larger message RabbitMQ closes the channel, from 4.0 on."""
 
@@ -57,7 +56,7 @@ def _nobody(what: str, request_id: str) -> None:
     """Observes nothing."""
 
 
-class AsyncAPIClient(Caller):
+class AsyncAPIClient(ConnectedCaller):
     """Calls the Library API over RabbitMQ; any number of calls may be in flight at a time.
 
     A lost connection is opened again, and every request that still waits is sent again with the
@@ -78,30 +77,26 @@ class AsyncAPIClient(Caller):
         self._api_key = api_key
         self._pending: dict[str, Pending] = {}
         self._link: Link | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._closing = asyncio.Event()
+        self._keeper: asyncio.Task[None]
+        self._closing: asyncio.Event
+        self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         self.observe: Callable[[str, str], None] = _nobody
         """Told ``sent`` or ``accepted`` and the request's id: each time that it is published, and
         when the broker has confirmed it.
         """
 
-    async def connect(self) -> Self:
-        """Raises ``BrokerAway``. Connecting twice is harmless."""
-        if self._keeper is None:
-            try:
-                self._link = await Link.open(self._url, self._on_reply)
-            except Exception as error:  # aiormq raises all kinds
-                raise BrokerAway(address(self._url), error) from error
-            self._closing.clear()
-            self._keeper = asyncio.create_task(self._keep_linked(self._link))
-        return self
+    async def _open(self) -> None:
+        """Raises ``BrokerAway``."""
+        try:
+            self._link = await Link.open(self._url, self._on_reply)
+        except Exception as error:  # aiormq raises all kinds
+            raise BrokerAway(address(self._url), error) from error
+        self._closing = asyncio.Event()
+        self._keeper = asyncio.create_task(self._keep_linked(self._link))
 
-    async def close(self) -> None:
-        """Calls that still wait raise ``ReplyTimeout``. Closing twice is harmless."""
-        keeper, self._keeper = self._keeper, None
+    async def _close(self) -> None:
         self._closing.set()
-        if keeper is not None:
-            await asyncio.wait([keeper])
+        await asyncio.wait([self._keeper])
         link, self._link = self._link, None
         if link is not None:
             await link.close()
@@ -121,10 +116,10 @@ class AsyncAPIClient(Caller):
         """The whole reply, whether it says ok or error.
 
         Raises ``ReplyTimeout``; ``Unroutable`` or ``QueueFull`` at once if the broker does not
-        take the request; ``NotConnected``; ``ValueError`` for what AMQP cannot carry.
+        take the request; ``NotConnected``, ``WrongLoop``; ``ValueError`` for what JSON or AMQP
+        cannot carry.
         """
-        if self._keeper is None:
-            raise NotConnected
+        self._require_open()
         seconds = self._seconds(timeout)
         request_id = request_id or str(uuid.uuid4())
         body = {
@@ -136,7 +131,7 @@ class AsyncAPIClient(Caller):
             "idempotency_key": idempotency_key,
         }
         deadline = round((time.time() + seconds) * 1000)
-        pending = Pending(request_id, to_json(body), deadline)
+        pending = Pending(request_id, encoded(body), deadline)
         _require_sendable(pending)
         return await self._reply_to(pending, action, seconds)
 
@@ -174,12 +169,12 @@ class AsyncAPIClient(Caller):
         except Refused:
             self._refuse(pending, QueueFull())
         except Exception:  # aiormq raises all kinds when a connection breaks
-            link.lost.set()  # the keeper connects anew and sends it again
+            link.lost.set()  # the keeper connects and sends it again
 
     def _refuse(self, pending: Pending, error: Exception) -> None:
         if pending.sent == 1:
             pending.fail(error)
-        else:  # nobody knows what became of the copy before: only a reply can tell
+        else:  # what became of the copy before is not known: only a reply can tell
             self._send_soon(pending)
 
     def _send_soon(self, pending: Pending) -> None:
@@ -202,15 +197,15 @@ class AsyncAPIClient(Caller):
             pending.reply.set_result(reply)
 
     async def _keep_linked(self, link: Link) -> None:
-        opened_at, pause = time.monotonic(), 0.0
+        opened_at = time.monotonic()
         while not await self._is_closed_before(link.lost):
-            lived = time.monotonic() - opened_at
             # One that was lost as soon as it was open may be lost again: not at once.
-            pause = 0.0 if lived > LONGEST_PAUSE else min(pause * 2 + FIRST_PAUSE, LONGEST_PAUSE)
+            if time.monotonic() - opened_at > LONGEST_PAUSE:
+                self._pauses.begin_again()
             self._link = None
             with suppress(Exception):  # it is broken: there are many ways to say so
                 await link.close()
-            opened = self._link = await self._link_again(pause)
+            opened = self._link = await self._link_again()
             if opened is None:
                 return
             link, opened_at = opened, time.monotonic()
@@ -226,12 +221,12 @@ class AsyncAPIClient(Caller):
                 wait.cancel()
         return self._closing.is_set()
 
-    async def _link_again(self, pause: float) -> Link | None:
+    async def _link_again(self) -> Link | None:
         """A new link after a pause; None if the client is closed first.
 
         An attempt to connect is never cancelled: aiormq would leave its socket open.
         """
-        while not await self._is_closed_within(pause):
+        while not await self._is_closed_within(self._pauses.next()):
             try:
                 return await Link.open(self._url, self._on_reply)
             except asyncio.CancelledError:
@@ -239,7 +234,6 @@ class AsyncAPIClient(Caller):
                     raise  # it is us who are cancelled, not something inside aiormq
             except Exception:  # noqa: S110  (aiormq raises all kinds when a connection breaks early)
                 pass
-            pause = min(max(pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         return None
 
     async def _is_closed_within(self, seconds: float) -> bool:

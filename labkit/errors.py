@@ -40,6 +40,15 @@ class NotConnected(ApiError):
     code = "not_connected"
 
 
+class WrongLoop(ApiError):
+    """The client was connected in another event loop, and lives there: a connection cannot change.
+
+    Connect and call it in one loop, which is one `asyncio.run`, or make a client for each.
+    """
+
+    code = "wrong_loop"
+
+
 class BrokerAway(ApiError):
     """RabbitMQ cannot be reached."""
 

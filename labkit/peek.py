@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 from aio_pika import IncomingMessage
-from aiormq.abc import AbstractConnection, DeliveredMessage
-from aiormq.exceptions import InvalidFrameError
+from aiormq.abc import DeliveredMessage
 
 from labkit import quorum
 from labkit.broker import Broker
-from labkit.dead_letters.held import LOST, Held, connected, holding
+from labkit.dead_letters.held import Held, connected, holding
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue
+from labkit.printable import printable
 from labkit.services import Console
 from server.contract import ATTEMPT
 from server.redaction import presentable
@@ -93,24 +93,12 @@ _COUNTS = (
 async def _borrowed(
     amqp_url: str, queue: str, count: int, *, with_returned: bool
 ) -> list[DeliveredMessage]:
-    async with connected(amqp_url) as connection:
-        try:
-            async with holding(connection, queue) as held:
-                taken = await held.take(count)
-                if with_returned:
-                    taken += await _returned_behind(held, taken)
-                await held.give_back(taken)
-                return taken[:count]
-        except LOST as error:
-            if _was_unreadable(connection):
-                raise CannotLook(queue, "no client can read one of its first messages.") from error
-            raise
-
-
-def _was_unreadable(connection: AbstractConnection) -> bool:
-    """Whether it ended because of what came in."""
-    ended = connection.closing
-    return ended.done() and isinstance(ended.exception(), InvalidFrameError)
+    async with connected(amqp_url) as connection, holding(connection, queue) as held:
+        taken = await held.take(count)
+        if with_returned:
+            taken += await _returned_behind(held, taken)
+        await held.give_back(taken)
+        return taken[:count]
 
 
 async def _returned_behind(held: Held, taken: list[DeliveredMessage]) -> list[DeliveredMessage]:
@@ -136,10 +124,10 @@ def _row(message: IncomingMessage) -> tuple[Any, ...]:
         _plain(message.message_id),
         _plain(message.correlation_id),
         _plain(message.reply_to),
-        message.headers.get(ATTEMPT),
+        _plain(message.headers.get(ATTEMPT)),
         _plain(_reason(message)),
         message.body_size,
-        _text(message.body),
+        _body(message),
     )
 
 
@@ -152,18 +140,14 @@ def _reason(message: IncomingMessage) -> Any:
     return last.get("reason") if isinstance(last, dict) else None
 
 
-def _text(body: bytes) -> str:
-    """What people can read of a body, shortened."""
-    try:
-        return _plain(presentable(body).decode()) or ""
-    except UnicodeDecodeError:
-        return "(binary)"
+def _body(message: IncomingMessage) -> Any:
+    """What of it is known to be no secret."""
+    return _plain(presentable(message.body, message.content_type).decode())
 
 
-def _plain(value: Any) -> str | None:
-    """On one line, and without what would make a terminal do something."""
-    if value is None:
-        return None
-    text = str(value)[: WIDTH + 1]
-    shown = "".join(letter if letter.isprintable() else "·" for letter in text)
+def _plain(value: Any) -> Any:
+    """A number as it is; anything else on one line, shortened, and safe to print."""
+    if value is None or isinstance(value, int):
+        return value
+    shown = printable(str(value)[: WIDTH + 1])
     return shown if len(shown) <= WIDTH else f"{shown[: WIDTH - 1]}…"

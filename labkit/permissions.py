@@ -44,12 +44,14 @@ REPLY_QUEUES = r"^amq\.gen-.*$"
 EVERYTHING = Rights(configure=".*", write=".*", read=".*")
 """For inspection, for raw lessons, and for the operator of the dead letter queue."""
 
+_DECLARED = r"^api\.(requests|retry\.\d+ms|dlq|dlq\.raw|dlq\.unreadable)$"
+
 SERVER = Rights(
-    configure=r"^api\.(requests|retry\.\d+ms|dlq|dlq\.raw|dlq\.unreadable)$",
+    configure=_DECLARED,
     write=DEFAULT_EXCHANGE,
-    # To declare a queue that dead-letters, one has to be allowed to read it. The dead letter queue
-    # does not, and no worker reads it: what is parked there is for people.
-    read=r"^api\.(requests|retry\.\d+ms|dlq\.raw)$",
+    # To declare a queue that dead-letters, one has to be allowed to read it: all of ours do, so
+    # that nothing is dropped. Of the dead letters no worker reads any but the raw ones.
+    read=_DECLARED,
 )
 """For workers: what `server/topology.py` declares, and no more."""
 

@@ -4,15 +4,15 @@ import asyncio
 import time
 import uuid
 from collections.abc import Coroutine
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from pydantic_core import from_json, to_json
 from yarl import URL
 
-from labkit.caller import Caller, Reply
-from labkit.errors import NotConnected, ReplyTimeout, ServerAway
+from labkit.caller import ConnectedCaller, Reply, encoded
+from labkit.errors import ReplyTimeout, ServerAway
 from server import routes
 from server.contract import DEADLINE, JSON
 from server.errors import InvalidData
@@ -24,7 +24,7 @@ KEEP_ALIVE = 30
 """Seconds that an idle connection is kept: shorter than the server keeps it."""
 
 
-class RestClient(Caller):
+class RestClient(ConnectedCaller):
     """Calls the Library API over HTTP: ``call`` and ``request`` as of ``AsyncAPIClient``.
 
     Nothing stands between client and server that would keep a request while the server is away:
@@ -36,28 +36,26 @@ class RestClient(Caller):
         super().__init__(timeout)
         self._url = rest_url.rstrip("/")
         self._api_key = api_key
-        self._http: aiohttp.ClientSession | None = None
+        self._http: aiohttp.ClientSession
 
-    async def connect(self) -> Self:
-        """Raises ``ServerAway`` if the server does not answer. Connecting twice is harmless."""
-        if self._http is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE)
-            # Deadlines are each call's own.
-            no_timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None)
-            self._http = aiohttp.ClientSession(connector=connector, timeout=no_timeout)
-            try:
-                async with asyncio.timeout(self._timeout):
-                    await self._exchange(self._http, "GET", routes.HEALTH, {}, None)
-            except (aiohttp.ClientError, OSError, ReplyTimeout) as error:
-                await self.close()
-                raise ServerAway(self._url, error) from error
-        return self
+    async def _open(self) -> None:
+        """Raises ``ServerAway`` if the server does not answer."""
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE)
+        # Deadlines are each call's own.
+        no_timeout = aiohttp.ClientTimeout(total=None, connect=None, sock_connect=None)
+        self._http = aiohttp.ClientSession(connector=connector, timeout=no_timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._exchange(self._http, "GET", routes.HEALTH, {}, None)
+        except (aiohttp.ClientError, OSError, ReplyTimeout) as error:
+            await self._http.close()
+            raise ServerAway(self._url, error) from error
+        except BaseException:
+            await self._http.close()
+            raise
 
-    async def close(self) -> None:
-        """Closing twice is harmless."""
-        http, self._http = self._http, None
-        if http is not None:
-            await http.close()
+    async def _close(self) -> None:
+        await self._http.close()
 
     async def request(
         self,
@@ -73,13 +71,14 @@ class RestClient(Caller):
         call with the same is another request.
 
         Raises ``ServerAway`` if the request was not sent, ``ReplyTimeout`` if no reply came in
-        time or the connection was lost before it; ``NotConnected``.
+        time or the connection was lost before it; ``NotConnected``, ``WrongLoop``; ``ValueError``
+        for what JSON cannot carry.
         """
-        if self._http is None:
-            raise NotConnected
+        self._require_open()
         seconds = self._seconds(timeout)
         request_id = request_id or str(uuid.uuid4())
         data = data or {}
+        encoded({"data": data})
         route = ROUTE_OF.get(action) or Route("POST", f"/{quote(action, safe='')}", action)
         missing = _missing(route, data, request_id)
         if missing is not None:

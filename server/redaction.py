@@ -7,6 +7,7 @@ whose names the API knows in that place and that are no secrets.
 
 import hashlib
 import math
+import re
 from typing import Any
 
 from pydantic import BaseModel
@@ -31,6 +32,8 @@ _MEDIA_TYPES = frozenset(
     for name in names.split()
 )
 ANOTHER_TYPE = "unknown/unknown"
+_SHA256 = re.compile("[0-9a-f]{64}")
+_DESCRIBED = frozenset({"size", "content_type", "sha256"})
 _ENVELOPE = frozenset(Request.model_fields) - {"data"}
 _ERROR = frozenset({"code", "message"})
 
@@ -48,7 +51,8 @@ _DATA = _fields_of_data()
 
 
 def presentable(body: bytes, content_type: str | None = None) -> bytes:
-    """A request's or a reply's body as JSON, rebuilt from what is known to be no secret.
+    """A request's or a reply's body as JSON, rebuilt from what is known to be no secret. What it
+    has returned once it leaves as it is.
 
     Of a body that is no JSON object its size, content type and SHA-256 are told, by which its
     sender can recognise it.
@@ -59,6 +63,8 @@ def presentable(body: bytes, content_type: str | None = None) -> bytes:
         document = None
     if not isinstance(document, dict):
         return described(body, content_type)
+    if _is_described(document):
+        return to_json(document)
     is_reply = document.get("status") in ("ok", "error") and "action" not in document
     return to_json(_reply(document) if is_reply else _request(document))
 
@@ -68,6 +74,20 @@ def described(body: bytes, content_type: str | None = None) -> bytes:
     digest = hashlib.sha256(body).hexdigest()
     told = {"size": len(body), "content_type": media_type(content_type), "sha256": digest}
     return to_json({"unreadable": told})
+
+
+def _is_described(document: dict[str, Any]) -> bool:
+    """Whether this is what ``described`` returns: nothing that it holds could be a text."""
+    told = document.get("unreadable")
+    if len(document) != 1 or not isinstance(told, dict) or set(told) != _DESCRIBED:
+        return False
+    size, kind, digest = told["size"], told["content_type"], told["sha256"]
+    return (
+        type(size) is int
+        and (kind is None or (isinstance(kind, str) and media_type(kind) == kind))
+        and isinstance(digest, str)
+        and _SHA256.fullmatch(digest) is not None
+    )
 
 
 def media_type(content_type: str | None) -> str | None:
@@ -111,7 +131,8 @@ def _members(
             members[name] = None if value is None else REDACTED
         elif name in known and not isinstance(value, dict | list):
             members[name] = _plain(value)
-    left_out = len(document) - len(members)
+    before = document.get(LEFT_OUT)
+    left_out = len(document) - len(members) + (before - 1 if type(before) is int else 0)
     return members | ({LEFT_OUT: left_out} if left_out else {})
 
 

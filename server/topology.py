@@ -7,8 +7,8 @@ client ──► api.requests ──► worker ──► the client's reply queu
                     │         └──► api.dlq   terminal: only an operator leads a message out of it
                     │
                     └──► api.dlq.raw ──► worker ──► api.dlq   what the broker itself gives up
-                              │
-                              └──► api.dlq.unreadable   what breaks whoever receives it
+                              │                        │
+                              └────────────────────────┴──► api.dlq.unreadable   set aside
 """
 
 import math
@@ -26,8 +26,13 @@ DEAD_LETTERS = "api.dlq"
 RAW_DEAD_LETTERS = "api.dlq.raw"
 UNREADABLE = "api.dlq.unreadable"
 RETRY_PREFIX = "api.retry."
+EXPIRED = "api.dlq.expired"
+"""Never declared; see ``unreadable``."""
 RESERVED_PREFIX = "api."
 """Queues of ours. No client's ``reply_to`` may lead into one of them."""
+
+UNLIMITED = 2**31 - 1
+"""As a delivery limit: any number of looks, on every RabbitMQ (from 4.0 none means 20)."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,28 @@ class TopologyMismatch(Exception):
     def __init__(self, name: str, broker_says: str) -> None:
         super().__init__(
             f"The queue {name} exists, but was declared with other arguments ({broker_says}). "
-            f"RabbitMQ keeps the arguments that a queue was created with. Let the workers empty "
-            f"{name}, delete it (management page → Queues → {name} → Delete), and start again; "
+            f"RabbitMQ keeps the arguments that a queue was created with. {_how_to_empty(name)}, "
+            f"delete it (management page → Queues → {name} → Delete), and start again; "
             f"or start the server with the settings that it was created with."
         )
+
+
+def _how_to_empty(name: str) -> str:
+    if name == DEAD_LETTERS:
+        return (
+            "Move its letters into a file (`python -m labkit dead-letters archive FILE`; "
+            "`restore FILE` puts them back afterwards)"
+        )
+    return f"Let the workers empty {name}"
+
+
+def _dead_lettering(to: str) -> dict[str, Any]:
+    """A full queue refuses, and what expires goes ``to`` another one. A policy cannot change it."""
+    return {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": to,
+        "x-overflow": "reject-publish",
+    }
 
 
 def _safe_dead_lettering(to: str) -> dict[str, Any]:
@@ -63,12 +86,9 @@ def _safe_dead_lettering(to: str) -> dict[str, Any]:
     It needs a quorum queue and ``reject-publish``; with anything else RabbitMQ silently falls
     back to at-most-once (https://www.rabbitmq.com/docs/quorum-queues#dead-lettering).
     """
-    return {
+    return _dead_lettering(to) | {
         "x-queue-type": "quorum",
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": to,
         "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
     }
 
 
@@ -105,8 +125,15 @@ def retry(delay: float, settings: Settings) -> Queue:
 
 
 def dead_letters() -> Queue:
-    """Classic, so that looking into it neither counts as a delivery nor changes the order."""
-    return Queue(DEAD_LETTERS)
+    """Classic, so that looking into it neither counts as a delivery nor changes the order: a quorum
+    queue takes back what a client held in an order of its own. What is in it has to be published
+    persistent.
+
+    No policy takes a letter away. One that limits the queue makes it refuse, and the worker holds
+    the request; what expires by one is set aside. (``expires`` deletes the queue: that no argument
+    prevents.)
+    """
+    return Queue(DEAD_LETTERS, _dead_lettering(UNREADABLE))
 
 
 def raw_dead_letters(settings: Settings) -> Queue:
@@ -119,17 +146,20 @@ def raw_dead_letters(settings: Settings) -> Queue:
 
 
 def unreadable() -> Queue:
-    """Messages that no worker can even receive: properties that are no valid AMQP, for one.
+    """What is set aside: messages that no worker can even receive, and letters that an operator, or
+    a policy, has moved out of ``api.dlq``.
 
-    They are as they came, so nobody but the lab's own user may read this queue.
+    They are as they came, so nobody but the lab's own user may look at them. What expires here,
+    too, the broker holds in this queue, since there is no ``EXPIRED`` to lead it to; an operator
+    who declares that queue gets it, within three minutes.
     """
-    return Queue(UNREADABLE)
+    return Queue(UNREADABLE, _safe_dead_lettering(EXPIRED) | {"x-delivery-limit": UNLIMITED})
 
 
 def topology(settings: Settings) -> list[Queue]:
     """All queues, each after the queue it dead-letters to."""
     delays = dict.fromkeys(settings.retry_delays)
-    always = [dead_letters(), unreadable(), raw_dead_letters(settings), requests(settings)]
+    always = [unreadable(), dead_letters(), raw_dead_letters(settings), requests(settings)]
     return [*always, *(retry(delay, settings) for delay in delays)]
 
 

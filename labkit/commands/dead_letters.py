@@ -1,4 +1,4 @@
-"""the dead letter queue: list, groups, show, replay, edit, archive, restore, purge"""
+"""the dead letter queue: list, groups, show, replay, edit, aside, archive, restore, purge"""
 
 import argparse
 import json
@@ -9,10 +9,11 @@ from labkit.commands.output import say, show
 from labkit.dead_letters import DeadLetters, Letter
 from labkit.errors import BadSelection
 from labkit.place import Place
-from server.topology import DEAD_LETTERS
+from server.topology import DEAD_LETTERS, UNREADABLE
 
 NOTHING = "No dead letter is there that fits."
-NAMES = ("error", "action", "version", "ids")
+SELECTED = ("error", "action", "version", "ids", "since", "replays", "number", "unreadable")
+_OTHER = f"another one that holds letters, {UNREADABLE}"
 MOST = 1000
 """Rows that are printed; counting more of them is what `groups` is for."""
 
@@ -21,6 +22,7 @@ Do = Callable[[DeadLetters, argparse.Namespace], Awaitable[None]]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     which = _selection()
+    parser.add_argument("--queue", dest="letters_of", default=DEAD_LETTERS, help=_OTHER)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, do: Do, text: str, **options: Any) -> argparse.ArgumentParser:
@@ -40,16 +42,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     edit.add_argument("--data", type=_json, help="all of it, as JSON")
     edit.add_argument("--action")
     edit.add_argument("--version")
+    text = f"move letters into {UNREADABLE}, out of the way"
+    command("aside", _aside, text, parents=[which])
     archive = command("archive", _archive, "move letters into a new file", parents=[which])
     archive.add_argument("path", metavar="FILE")
     command("restore", _restore, "put a file's letters back").add_argument("path", metavar="FILE")
-    purge = command("purge", _purge, "delete all of them for ever")
-    purge.add_argument("queue", nargs="?", default="", help=f"has to be {DEAD_LETTERS}")
+    purge = command("purge", _purge, "delete letters for ever", parents=[which])
+    purge.add_argument("name", nargs="?", default="", help="of the queue, to be sure")
 
 
 async def run(place: Place, options: argparse.Namespace) -> None:
     do: Do = options.do
-    await do(DeadLetters(place.amqp_url, place.api_key), options)
+    await do(DeadLetters(place.amqp_url, place.api_key, queue=options.letters_of), options)
 
 
 def _selection() -> argparse.ArgumentParser:
@@ -61,6 +65,9 @@ def _selection() -> argparse.ArgumentParser:
     which.add_argument("--id", action="append", dest="ids")
     which.add_argument("--since", help="a time (UTC), or how long ago: 90s, 10m, 2h, 7d")
     which.add_argument("--replays", type=int, help="so often replayed; 0 is never")
+    which.add_argument("--number", type=int, action="append", help="its place in the list")
+    text = "only what cannot be decoded"
+    which.add_argument("--unreadable", action="store_const", const=True, help=text)
     return parser
 
 
@@ -81,7 +88,7 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def _selected(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in (*NAMES, "since", "replays")}
+    return {name: getattr(options, name) for name in SELECTED}
 
 
 async def _list(dead: DeadLetters, options: argparse.Namespace) -> None:
@@ -116,15 +123,21 @@ async def _edit(dead: DeadLetters, options: argparse.Namespace) -> None:
         raise BadSelection("It was refused: the letter stays as it was.")
 
 
+async def _aside(dead: DeadLetters, options: argparse.Namespace) -> None:
+    count = await dead.set_aside(**_selected(options))
+    say(f"{count:,} letters are in {UNREADABLE} now: look at them with --queue {UNREADABLE}.")
+
+
 async def _archive(dead: DeadLetters, options: argparse.Namespace) -> None:
     count = await dead.archive(options.path, **_selected(options))
-    say(f"{count:,} letters are in {options.path} now, and not in {DEAD_LETTERS} any more.")
+    say(f"{count:,} letters are in {options.path} now, and not in {options.letters_of} any more.")
 
 
 async def _restore(dead: DeadLetters, options: argparse.Namespace) -> None:
     count = await dead.restore(options.path)
-    say(f"{count:,} letters are in {DEAD_LETTERS} again; {options.path} stays.")
+    say(f"{count:,} letters are in {options.letters_of} again; {options.path} stays.")
 
 
 async def _purge(dead: DeadLetters, options: argparse.Namespace) -> None:
-    say(f"{await dead.purge(options.queue):,} letters are gone for ever.")
+    count = await dead.purge(options.name, **_selected(options))
+    say(f"{count:,} letters are gone for ever.")

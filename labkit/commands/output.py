@@ -4,9 +4,12 @@ import sys
 
 import pandas as pd
 
+from labkit.printable import printable_lines
+
 
 def say(text: str) -> None:
-    sys.stdout.write(text + "\n")
+    """Nothing of it does anything to a terminal, whoever has written it."""
+    sys.stdout.write(printable_lines(text) + "\n")
 
 
 def show(table: pd.DataFrame, *, nothing: str) -> None:

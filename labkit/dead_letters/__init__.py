@@ -1,4 +1,4 @@
-"""The dead letter queue, for an operator: look, select, send again, mend, put away."""
+"""The dead letter queue, for an operator: look, select, send again, edit, move out of the way."""
 
 from labkit.dead_letters.desk import DeadLetters
 from labkit.dead_letters.letter import Letter

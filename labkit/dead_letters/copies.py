@@ -1,6 +1,11 @@
-"""What is made of a letter: a request again, the same letter with a mark, or another request."""
+"""What is made of a letter: a request again, the same letter with a mark, or another request.
+
+None of them has ``CC``, ``expiration`` or anything else that the broker would act on: a letter was
+rebuilt when it was read. ``Post`` signs them.
+"""
 
 import uuid
+from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,24 +13,17 @@ from pamqp import commands as spec
 from pydantic_core import to_json
 
 from labkit.dead_letters.letter import Letter
-from server.contract import (
-    ATTEMPT,
-    CALLER,
-    DEADLINE,
-    EDITED_FROM,
-    FAILURES,
-    JSON,
-    ON_BEHALF_OF,
-    REPLAYS,
-)
+from labkit.dead_letters.trusted import ERROR, MOST_FAILURES, MOST_REPLAYS, PARKED_AT, REASON
+from server.contract import EDITED_FROM, FAILURES, JSON, ON_BEHALF_OF, REPLAYS
 
 PERSISTENT = 2
-OF_THE_PARKING = (CALLER, "x-reason", "x-error", "x-origin", "x-parked-at")
-"""What the server writes when it parks a request; when it does so again, it writes it anew."""
-OF_THE_FIRST_JOURNEY = (ATTEMPT, DEADLINE, "x-death", "CC", "BCC")
-_PREFIXES = ("x-first-death-", "x-last-death-")
-MOST_FAILURES = 20
-"""Told of one letter, however often it is replayed: headers have to fit into a frame."""
+OF_THE_REQUEST = (FAILURES, EDITED_FROM)
+"""Headers of a letter that its request keeps. The others the server writes when it parks it."""
+
+LONGEST_ERROR = 1000
+"""Characters of a refusal: twenty of them have to fit into one frame."""
+LONGEST_ID = 255
+"""Bytes of a ``correlation_id``. The ids of malformed requests may be longer."""
 
 Message = tuple[spec.Basic.Properties, bytes]
 
@@ -37,35 +35,37 @@ def request_again(letter: Letter, api_key: str) -> Message:
     and a write without a key is claimed by the id. So it is said in the body. A letter without any
     is still refused: an id of ours would let it be applied once for each copy.
     """
-    document = {"id": letter.correlation_id, **(letter.document or {}), "auth": api_key}
+    document = {"id": letter.correlation_id, **letter.document, "auth": api_key}
     if isinstance(data := document.get("data"), dict):
         document["data"] = {name: v for name, v in data.items() if name != "auth_token"}
-    count = letter.summary.replays + 1
-    headers = _journey(letter) | {REPLAYS: count, ON_BEHALF_OF: letter.caller}
-    return _properties(letter, headers, f"replay {count}"), to_json(document)
+    headers = {name: v for name, v in letter.headers.items() if name in OF_THE_REQUEST}
+    headers |= {REPLAYS: replays_of(letter) + 1, ON_BEHALF_OF: letter.caller}
+    return _copy(letter, headers, "replay"), to_json(document)
 
 
-def elsewhere(letter: Letter) -> Message:
-    """For another queue: the letter as it is, without any key, and with the mark."""
-    return marked(letter, {})
+def moved(letter: Letter) -> Message:
+    """The letter as it is: set aside, or put back from an archive."""
+    properties = copy(letter.properties)
+    properties.message_id = properties.message_id or uuid.uuid4().hex
+    return properties, letter.body
 
 
 def marked(letter: Letter, refusal: dict[str, str]) -> Message:
     """The letter, replayed once more; with the refusal it met, if it met one."""
-    count = letter.summary.replays + 1
-    headers = letter.headers | {REPLAYS: count}
+    headers = letter.headers | {REPLAYS: replays_of(letter) + 1}
     if refusal:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        failure = {"attempt": 1, "code": refusal["code"], "error": refusal["error"], "at": now}
+        code, error = refusal["code"], refusal["error"][:LONGEST_ERROR]
+        failure = {"attempt": 1, "code": code, "error": error, "at": now}
         headers[FAILURES] = [*letter.failures, failure][-MOST_FAILURES:]
-        headers |= {"x-reason": refusal["code"], "x-error": refusal["error"], "x-parked-at": now}
-    properties = _properties(letter, headers, f"letter {count}")
+        headers |= {REASON: code, ERROR: error, PARKED_AT: now}
+    properties = _copy(letter, headers, "letter")
     properties.reply_to = letter.properties.reply_to
     return properties, letter.body
 
 
 def edited(letter: Letter, api_key: str, request: dict[str, Any]) -> Message:
-    headers: dict[str, Any] = {EDITED_FROM: letter.id or "", REPLAYS: letter.summary.replays + 1}
+    headers: dict[str, Any] = {EDITED_FROM: letter.id or "", REPLAYS: replays_of(letter) + 1}
     if letter.caller is not None:
         headers[ON_BEHALF_OF] = letter.caller
     properties = spec.Basic.Properties(
@@ -78,25 +78,21 @@ def edited(letter: Letter, api_key: str, request: dict[str, Any]) -> Message:
     return properties, to_json({**request, "auth": api_key})
 
 
-def _journey(letter: Letter) -> dict[str, Any]:
-    """The sender's headers and the history, without what belongs to the way it came."""
-    left_out = (*OF_THE_PARKING, *OF_THE_FIRST_JOURNEY)
-    return {
-        name: value
-        for name, value in letter.headers.items()
-        if name not in left_out and not name.startswith(_PREFIXES)
-    }
+def replays_of(letter: Letter) -> int:
+    """So many that there is one more to come, and a header that is believed."""
+    return min(letter.summary.replays, MOST_REPLAYS - 1)
 
 
-def _properties(letter: Letter, headers: dict[str, Any], what: str) -> spec.Basic.Properties:
-    """Without ``expiration``. Copies that are made twice, because of a crash, have equal ids."""
+def _copy(letter: Letter, headers: dict[str, Any], what: str) -> spec.Basic.Properties:
+    """Copies that are made twice, because of a crash, have equal ids."""
     given = letter.properties
-    name = f"{given.message_id or letter.id} {what}"
+    original = given.message_id or letter.id or uuid.uuid4()
+    name = f"{original} {what} {replays_of(letter) + 1}"
+    known_as = letter.correlation_id or letter.id or ""
     return spec.Basic.Properties(
         content_type=given.content_type,
-        content_encoding=given.content_encoding,
-        correlation_id=letter.correlation_id or letter.id,
+        correlation_id=known_as if len(known_as.encode()) <= LONGEST_ID else None,
         message_id=uuid.uuid5(uuid.NAMESPACE_OID, name).hex,
         delivery_mode=PERSISTENT,
-        headers=headers,
+        headers=dict(headers),
     )

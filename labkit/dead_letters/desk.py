@@ -1,8 +1,6 @@
 """What an operator can do with dead letters. Looking changes nothing but their ``redelivered``."""
 
 import asyncio
-import hashlib
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -10,25 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from aiormq.abc import DeliveredMessage
-from pamqp import commands as spec
-from pydantic_core import to_json
 
 from labkit.caller import Reply
-from labkit.dead_letters import archive, edit, letter
+from labkit.dead_letters import archive, copies, edit, letter, librarian
+from labkit.dead_letters.aside import Aside
 from labkit.dead_letters.held import Held, connected, holding
 from labkit.dead_letters.letter import Letter, Summary
 from labkit.dead_letters.post import Post
+from labkit.dead_letters.reading import Pairs, batches, find
 from labkit.dead_letters.replay import PATIENCE, Outcome, Pace, Replay
 from labkit.dead_letters.selection import Selection
-from labkit.errors import BadSelection, NobodyAnswers
+from labkit.errors import BadSelection
 from labkit.progress import Tally
-from server.contract import DEADLINE, JSON, ON_BEHALF_OF
-from server.errors import from_wire
-from server.topology import DEAD_LETTERS, REQUESTS
+from server.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
+from server.vouching import user_of
 
-CHECK = 10.0
-"""Seconds in which a worker has to say whether the operator is one."""
 AT_A_TIME = 500
 """Letters of an archive that are published before the first of them is confirmed."""
 
@@ -39,16 +33,28 @@ class DeadLetters:
     """The dead letters of one virtual host; ``api_key`` is the operator's own, a librarian's.
 
     ``selection`` is, wherever it can be given: ``error``, ``action``, ``version``, ``ids``, each a
-    name or several; ``since``, a time or how long ago, ``"10m"``; ``replays``, how often replayed.
+    name or several; ``since``, a time or how long ago, ``"10m"``; ``replays``, how often replayed;
+    ``number``, a place in the list or several; ``unreadable=True``, what cannot be decoded.
 
     Every method raises ``BrokerAway``; ``QueueInUse`` while another operator has the letters.
     """
 
-    def __init__(self, amqp_url: str, api_key: str, *, patience: float = PATIENCE) -> None:
-        """``patience`` is how many seconds a replayed letter's answer is waited for."""
+    def __init__(
+        self,
+        amqp_url: str,
+        api_key: str,
+        *,
+        patience: float = PATIENCE,
+        queue: str = DEAD_LETTERS,
+    ) -> None:
+        """``patience`` is how many seconds a replayed letter's answer is waited for. ``queue``:
+        another one that holds letters, ``api.dlq.unreadable``.
+        """
         self._url = amqp_url
+        self._user = user_of(amqp_url)
         self._api_key = api_key
         self._patience = patience
+        self._queue = queue
 
     async def list(self, **selection: Any) -> pd.DataFrame:
         """One row for each letter, in the queue's order."""
@@ -71,8 +77,8 @@ class DeadLetters:
 
     async def show(self, id: str | None = None, *, number: int | None = None) -> Letter:
         """The first letter of this id, or the one at this place, whole. Raises ``BadSelection``."""
-        async with self._held() as held:
-            found, _ = await _find(held, id, number)
+        async with self._held() as (held, _):
+            found, _ = await find(held, self._user, id, number)
         return found
 
     async def replay(
@@ -85,7 +91,7 @@ class DeadLetters:
     ) -> pd.DataFrame:
         """What became of each letter that was selected: its ``outcome``, and whether it left the
         queue or stays. ``rate``: letters a second. ``to``: another queue than its origin, without
-        any key in it, and nobody answers.
+        any key in it, and without an answer.
 
         Raises ``Unauthorized``, ``Forbidden`` or ``NobodyAnswers`` before anything is moved.
         """
@@ -95,11 +101,11 @@ class DeadLetters:
         if dry_run:
             return _would(await self._summaries(wanted))
         async with connected(self._url) as connection:
-            post = await Post.open(connection)
+            post = await Post.open(connection, self._user)
             if to in (None, REQUESTS):
-                await self._check(post)
-            async with holding(connection, DEAD_LETTERS) as held:
-                work = Replay(held, post, self._api_key, self._patience)
+                await librarian.check(post, self._api_key, self._patience)
+            async with holding(connection, self._queue) as held:
+                work = Replay(held, post, self._api_key, self._queue, self._patience)
                 with Tally("replayed", await held.ready()) as tally:
                     return _table(await work.run(wanted.fits, Pace(rate), to, tally.add))
 
@@ -118,29 +124,41 @@ class DeadLetters:
         sent it is sent as the operator's own request.
         """
         changes = {"data": data, "action": action, "version": version}
-        async with connected(self._url) as connection:
-            post = await Post.open(connection)
-            await self._check(post)
-            async with holding(connection, DEAD_LETTERS) as held:
-                found, message = await _find(held, id, number)
-                reply = await edit.send(found, changes, post, self._api_key, self._patience)
-                if reply.error is None:
-                    await held.remove(message)
+        async with self._held() as (held, post):
+            await librarian.check(post, self._api_key, self._patience)
+            found, message = await find(held, self._user, id, number)
+            reply = await edit.send(found, changes, post, self._api_key, self._patience)
+            if reply.error is None:
+                await held.remove(message)
         return reply
+
+    async def set_aside(self, **selection: Any) -> int:
+        """Letters go to ``api.dlq.unreadable``, where nothing meets them; how many.
+
+        Raises ``NotMoved`` if the broker does not take one: it stays, with those behind it.
+        """
+        wanted, count = _selection(selection), 0
+        if self._queue == UNREADABLE:
+            raise BadSelection(f"They are aside already, in {UNREADABLE}.")
+        async with connected(self._url) as connection:
+            post = await Post.open(connection, self._user)
+            async with holding(connection, self._queue) as held:
+                aside = await Aside.open(connection, held, post)
+                async for mine in self._wanted(held, wanted, "looked at"):
+                    count += await aside.move(mine)
+        return count
 
     async def archive(self, path: str | Path, **selection: Any) -> int:
         """Letters go from the queue into a new file, once the disk has them. How many."""
         wanted, path, count = _selection(selection), Path(path), 0
-        async with self._held() as held:
-            with archive.create(path) as file, Tally("archived", await held.ready()) as tally:
+        async with self._held() as (held, _):
+            with archive.create(path) as file:
                 archive.keep(path)
-                async for batch in _letters(held):
-                    mine = [(one, message) for one, message in batch if wanted.fits(one.summary)]
-                    archive.write(file, [one for one, _ in mine])
+                async for mine in self._wanted(held, wanted, "archived"):
+                    archive.write(file, [one for one, _ in mine], self._user)
                     for _, message in mine:
                         await held.remove(message)
                     count += len(mine)
-                    tally.add(len(batch))
         return count
 
     async def restore(self, path: str | Path) -> int:
@@ -148,69 +166,70 @@ class DeadLetters:
 
         Raises ``BadSelection`` before anything is done if it is no archive.
         """
-        count = sum(1 for _ in archive.read(Path(path)))
+        count = sum(1 for _ in archive.read(Path(path), self._user))
         async with connected(self._url) as connection:
-            post = await Post.open(connection)
+            post = await Post.open(connection, self._user)
             with Tally("restored", count) as tally:
-                await _publish(post, archive.read(Path(path)), tally)
+                await self._publish(post, Path(path), tally)
         return count
 
-    async def purge(self, queue: str = "") -> int:
-        """Empty the queue for ever; how many letters that were. It has to be told the queue's name.
+    async def purge(self, queue: str = "", **selection: Any) -> int:
+        """Delete letters for ever, without a selection all of them; how many those were. It has to
+        be given the queue's name.
 
         Raises ``BadSelection`` if it is another one, or none.
         """
-        async with connected(self._url) as connection:
-            channel = await connection.channel()
-            if queue != DEAD_LETTERS:
-                count = await Held(channel, DEAD_LETTERS).ready()
-                letters = f"{count:,} letter{'s' * (count != 1)}"
-                raise BadSelection(
-                    f"Nothing was done. {letters} would be gone for ever: to purge them, "
-                    f"give the queue's name, {DEAD_LETTERS}. To keep them in a file, archive them."
-                )
-            return (await channel.queue_purge(queue)).message_count or 0
+        wanted, count = _selection(selection), 0
+        if queue != self._queue:
+            raise BadSelection(self._how_to_purge(len(await self._summaries(wanted))))
+        if wanted == Selection():
+            async with connected(self._url) as connection:
+                channel = await connection.channel()
+                return (await channel.queue_purge(queue)).message_count or 0
+        async with self._held() as (held, _):
+            async for mine in self._wanted(held, wanted, "looked at"):
+                for _, message in mine:
+                    await held.remove(message)
+                count += len(mine)
+        return count
+
+    def _how_to_purge(self, count: int) -> str:
+        letters = f"{count:,} letter{'s' * (count != 1)}"
+        return (
+            f"Nothing was done. {letters} would be gone for ever: to purge them, "
+            f"give the queue's name, {self._queue}. To keep them in a file, archive them."
+        )
 
     @asynccontextmanager
-    async def _held(self) -> AsyncIterator[Held]:
-        async with connected(self._url) as connection, holding(connection, DEAD_LETTERS) as held:
-            yield held
+    async def _held(self) -> AsyncIterator[tuple[Held, Post]]:
+        async with connected(self._url) as connection:
+            post = await Post.open(connection, self._user)
+            async with holding(connection, self._queue) as held:
+                yield held, post
+
+    async def _wanted(self, held: Held, wanted: Selection, verb: str) -> AsyncIterator[Pairs]:
+        """Of each batch those that are meant; how many were ``verb`` so far is shown."""
+        with Tally(verb, await held.ready()) as tally:
+            async for batch in batches(held, self._user):
+                yield [(one, message) for one, message in batch if wanted.fits(one.summary)]
+                tally.add(len(batch))
 
     async def _summaries(self, wanted: Selection) -> Summaries:
         found: Summaries = []
-        async with self._held() as held:
-            with Tally("looked at", await held.ready()) as tally:
-                async for batch in _letters(held):
-                    found += [one.summary for one, _ in batch if wanted.fits(one.summary)]
-                    tally.add(len(batch))
+        async with self._held() as (held, _):
+            async for mine in self._wanted(held, wanted, "looked at"):
+                found += [one.summary for one, _ in mine]
         return found
 
-    async def _check(self, post: Post) -> None:
-        """Somebody answers, and the operator may send requests for others."""
-        me = f"key:{hashlib.sha256(self._api_key.encode()).hexdigest()}"
-        properties = spec.Basic.Properties(
-            content_type=JSON,
-            correlation_id="operator",
-            message_id="operator",
-            headers={ON_BEHALF_OF: me, DEADLINE: round((time.time() + CHECK) * 1000)},
-        )
-        body = to_json(
-            {
-                "id": "operator",
-                "version": "v1",
-                "action": "get_books",
-                "data": {"limit": 1},
-                "auth": self._api_key,
-            }
-        )
-        answer = await post.ask(REQUESTS, properties, body, min(CHECK, self._patience))
-        if answer is None:
-            raise NobodyAnswers
-        if answer.reply.error is not None:
-            raise from_wire(answer.reply.error)
-
-
-Pair = tuple[Letter, DeliveredMessage]
+    async def _publish(self, post: Post, path: Path, tally: Tally) -> None:
+        waiting: set[asyncio.Task[None]] = set()
+        for one in archive.read(path, self._user):
+            waiting.add(asyncio.create_task(post.put(self._queue, *copies.moved(one))))
+            if len(waiting) >= AT_A_TIME:
+                await asyncio.gather(*waiting)
+                tally.add(len(waiting))
+                waiting.clear()
+        await asyncio.gather(*waiting)
 
 
 def _selection(given: dict[str, Any]) -> Selection:
@@ -218,34 +237,6 @@ def _selection(given: dict[str, Any]) -> Selection:
         return Selection.of(**given)
     except TypeError as error:
         raise BadSelection(f"{error}. There is: {', '.join(Selection.__annotations__)}.") from None
-
-
-async def _letters(held: Held) -> AsyncIterator[list[Pair]]:
-    number = 1
-    async for batch in held.all():
-        yield [(letter.read(n, message), message) for n, message in enumerate(batch, number)]
-        number += len(batch)
-
-
-async def _find(held: Held, id: str | None, number: int | None) -> Pair:
-    if (id is None) == (number is None):
-        raise BadSelection("Which letter? Give its id, or its number in the list.")
-    async for batch in _letters(held):
-        for one, message in batch:
-            if one.summary.number == number if id is None else one.id == id:
-                return one, message
-    raise BadSelection(f"No letter has the {'id' if id else 'number'} {id or number}.")
-
-
-async def _publish(post: Post, messages: Any, tally: Tally) -> None:
-    waiting: set[asyncio.Task[None]] = set()
-    for properties, body in messages:
-        waiting.add(asyncio.create_task(post.put(DEAD_LETTERS, properties, body)))
-        if len(waiting) >= AT_A_TIME:
-            await asyncio.gather(*waiting)
-            tally.add(len(waiting))
-            waiting.clear()
-    await asyncio.gather(*waiting)
 
 
 def _would(summaries: Summaries) -> pd.DataFrame:

@@ -34,7 +34,7 @@ def request(letter: Letter, changes: dict[str, Any]) -> dict[str, Any]:
     Only where the old one was refused for good it gets a key of its own: the server vouches that
     nothing was done.
     """
-    old = letter.document or {}
+    old = letter.document
     given = {name: value for name, value in changes.items() if value is not None}
     new = {name: given.get(name, old.get(name)) for name in ("version", "action", "data")}
     if missing := [name for name, value in new.items() if value is None]:

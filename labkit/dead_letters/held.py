@@ -93,6 +93,13 @@ class Held:
         await self._channel.basic_ack(message.delivery_tag or 0, wait=False)
         self._held -= 1
 
+    async def reject(self, message: DeliveredMessage) -> None:
+        """The broker itself moves it, as it is, to where the queue dead-letters to; if it does to
+        nowhere, it is dropped.
+        """
+        await self._channel.basic_reject(message.delivery_tag or 0, requeue=False, wait=False)
+        self._held -= 1
+
     async def remove_all(self) -> None:
         """All that is held leaves the queue."""
         await self._channel.basic_ack(0, multiple=True)
@@ -172,7 +179,7 @@ async def _lock(connection: AbstractConnection, queue: str) -> None:
         await channel.queue_declare(f"{queue}.in-use", exclusive=True)
     except aiormq.exceptions.ChannelLockedResource as error:
         raise QueueInUse(
-            f"Somebody else has {queue} in his hands: he looks into it, or replays from it. "
-            "Nothing was done. Ask again when he is ready."
+            f"Another operator has {queue} in their hands: they look into it, or replay from it. "
+            "Nothing was done. Ask again when they are ready."
         ) from error
     await channel.close()

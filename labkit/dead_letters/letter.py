@@ -1,8 +1,6 @@
 """One dead letter: what it says of itself, and what became of each attempt to work on it."""
 
-import base64
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -10,17 +8,30 @@ from aiormq.abc import DeliveredMessage
 from pamqp import commands as spec
 from pydantic_core import from_json, to_json
 
+from labkit.dead_letters import trusted
+from labkit.dead_letters.trusted import ERROR, PARKED_AT, REASON
+from labkit.printable import printable, printable_lines
+from server.connection import UNDECODABLE
 from server.contract import ASKED_AS, CALLER, EDITED_FROM, FAILURES, REPLAYS
+from server.redaction import media_type, presentable
+from server.vouching import is_vouched
 
 COLUMNS = [
     *("number", "id", "version", "action", "error", "attempts", "parked_at"),
     *("replays", "edited_from"),
 ]
 
+UNREADABLE = "unreadable"
+"""The error of a letter whose AMQP properties cannot be decoded."""
+WHY_UNREADABLE = "Its AMQP properties cannot be decoded. Set it aside, or purge it alone."
+WHY_UNSIGNED = "The server did not write it: what its headers say is not believed."
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a list shows of a letter: small, for a hundred thousand of them have to fit."""
+    """What a list shows of a letter: small, for a hundred thousand of them have to fit. Its texts
+    are safe to print.
+    """
 
     number: int
     """Its place in the queue, from 1, at this moment."""
@@ -30,24 +41,28 @@ class Summary:
     error: str | None
     attempts: int
     parked_at: str | None
+    """UTC, ISO 8601 with milliseconds."""
     replays: int
     edited_from: str | None
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A whole letter. Its secrets were taken out before it came here."""
+    """A whole letter, built of what is known to be no secret, and of headers that are believed."""
 
     summary: Summary
     headers: dict[str, Any]
     properties: spec.Basic.Properties = field(repr=False)
+    """As it is to be published again: persistent, without anything that the broker acts on."""
     body: bytes
-    document: dict[str, Any] | None = field(repr=False)
-    """The body as JSON; None if it is none."""
+    document: dict[str, Any] = field(repr=False)
+    """The body as JSON."""
+    id: str | None
+    """Its request's own, else its correlation id."""
 
     @property
-    def id(self) -> str | None:
-        return self.summary.id
+    def is_readable(self) -> bool:
+        return self.headers.get(REASON) != UNREADABLE
 
     @property
     def correlation_id(self) -> str | None:
@@ -57,71 +72,88 @@ class Letter:
     @property
     def caller(self) -> str | None:
         """Who sent it, for ``x-on-behalf-of``."""
-        caller = self.headers.get(CALLER)
-        return caller if isinstance(caller, str) else None
+        return self.headers.get(CALLER)
 
     @property
     def key(self) -> str | None:
-        key = (self.document or {}).get("idempotency_key")
-        return key if isinstance(key, str) else None
+        return _text(self.document.get("idempotency_key"))
 
     @property
     def failures(self) -> list[dict[str, Any]]:
-        given = self.headers.get(FAILURES)
-        return given if isinstance(given, list) else []
+        given: list[dict[str, Any]] = self.headers.get(FAILURES, [])
+        return given
 
     @property
     def history(self) -> pd.DataFrame:
         """One row for each attempt that failed, and each replay that was refused."""
-        return pd.DataFrame(self.failures, columns=["at", "attempt", "code", "error"])
+        rows = [{name: _shown(value) for name, value in each.items()} for each in self.failures]
+        return pd.DataFrame(rows, columns=["at", "attempt", "code", "error"])
 
     def __repr__(self) -> str:
         """As an operator reads it: first what it is, then what happened, then the request."""
         lines = {name: getattr(self.summary, name) for name in COLUMNS} | {
-            "why": self.headers.get("x-error"),
+            "why": self.headers.get(ERROR, WHY_UNSIGNED),
             "caller": _short(self.caller),
             "correlation_id": self.correlation_id,
             "reply_to": self.properties.reply_to,
             "message_id": self.properties.message_id,
         }
-        said = "\n".join(f"{name:15} {value}" for name, value in lines.items() if value)
-        history = self.history.to_string(index=False) if self.failures else "no attempt was told of"
+        said = "\n".join(f"{name:15} {_shown(value)}" for name, value in lines.items() if value)
+        history = self.history.to_string(index=False) if self.failures else "no attempt is known"
         return f"{said}\n\n{history}\n\n{self.text()}"
 
     def text(self) -> str:
-        """The body, for people: JSON with indents, other text as it is, anything else in base64."""
-        if self.document is not None:
-            return to_json(self.document, indent=2).decode()
-        try:
-            return self.body.decode()
-        except UnicodeDecodeError:
-            return "base64: " + base64.b64encode(self.body).decode()
+        """The body, for people: JSON with indents."""
+        return printable_lines(to_json(self.document, indent=2).decode())
 
 
-def read(number: int, message: DeliveredMessage) -> Letter:
-    """Never fails, whatever it is that somebody put into the queue."""
-    properties = message.header.properties
-    headers = dict(properties.headers or {})
-    document = parsed(message.body)
-    said = document or {}
-    failures = headers.get(FAILURES)
+def read(number: int, message: DeliveredMessage, own_user: str) -> Letter:
+    """Never fails, whatever is in the queue. ``own_user`` is the broker's user that receives it."""
+    return of(number, message.header.properties, message.body, own_user)
+
+
+def of(number: int, given: spec.Basic.Properties, body: bytes, own_user: str) -> Letter:
+    """The letter that this message is, in a queue or an archive."""
+    headers = _believed(given, own_user)
+    properties = _rebuilt(given, headers)
+    body = presentable(body, given.content_type)
+    document = parsed(body) or {}
+    id_ = _text(document.get("id")) or _correlation_id(properties, headers)
     summary = Summary(
         number=number,
-        id=_text(said.get("id")) or _correlation_id(properties, headers),
-        version=_text(said.get("version")),
-        action=_text(said.get("action")),
-        error=_text(headers.get("x-reason")),
-        attempts=len(failures) if isinstance(failures, list) else 0,
-        parked_at=_text(headers.get("x-parked-at")),
-        replays=replays(headers),
-        edited_from=_text(headers.get(EDITED_FROM)),
+        id=_shown(id_),
+        version=_shown(_text(document.get("version"))),
+        action=_shown(_text(document.get("action"))),
+        error=_shown(headers.get(REASON)),
+        attempts=len(headers.get(FAILURES, [])),
+        parked_at=headers.get(PARKED_AT),
+        replays=headers.get(REPLAYS, 0),
+        edited_from=_shown(headers.get(EDITED_FROM)),
     )
-    return Letter(summary, headers, properties, message.body, document)
+    return Letter(summary, headers, properties, body, document, id_)
+
+
+def _believed(given: spec.Basic.Properties, own_user: str) -> dict[str, Any]:
+    headers = given.headers or {}
+    if list(headers) == [UNDECODABLE]:
+        return {REASON: UNREADABLE, ERROR: WHY_UNREADABLE}
+    return trusted.headers(headers) if is_vouched(given.user_id, own_user) else {}
+
+
+def _rebuilt(given: spec.Basic.Properties, headers: dict[str, Any]) -> spec.Basic.Properties:
+    return spec.Basic.Properties(
+        content_type=media_type(given.content_type),
+        correlation_id=given.correlation_id,
+        reply_to=given.reply_to,
+        message_id=given.message_id,
+        delivery_mode=2,
+        headers=headers,
+    )
 
 
 def _correlation_id(properties: spec.Basic.Properties, headers: dict[str, Any]) -> str | None:
     """A letter that was replayed and parked again came with one of the replay's."""
-    asked_as = _text(headers.get(ASKED_AS))
+    asked_as = headers.get(ASKED_AS)
     return (properties.correlation_id if asked_as is None else asked_as) or None
 
 
@@ -133,27 +165,20 @@ def parsed(body: bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def replays(headers: dict[str, Any]) -> int:
-    given = headers.get(REPLAYS)
-    return given if isinstance(given, int) else 0
-
-
 def table(summaries: list[Summary]) -> pd.DataFrame:
-    """One row for each letter, in the queue's order; times are UTC."""
-    columns = {name: [getattr(each, name) for each in summaries] for name in COLUMNS}
-    columns["parked_at"] = [_time(text) for text in columns["parked_at"]]
+    """One row for each letter, in the queue's order; times are UTC, NaT where none is known."""
+    columns: dict[str, Any] = {name: [getattr(s, name) for s in summaries] for name in COLUMNS}
+    times = pd.to_datetime(columns["parked_at"], utc=True, format="ISO8601")
+    columns["parked_at"] = times.astype("datetime64[us, UTC]")
     return pd.DataFrame(columns, columns=COLUMNS).set_index("number")
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        return None if text is None else datetime.fromisoformat(text)
-    except ValueError:
-        return None
 
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _shown(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
 
 
 def _short(caller: str | None) -> str | None:

@@ -37,24 +37,30 @@ class Answer:
 
 
 class Post:
-    """A channel in confirm mode, and a reply queue that goes with the connection."""
+    """A channel in confirm mode, and a reply queue that goes with the connection.
 
-    def __init__(self, channel: AbstractChannel, reply_to: str) -> None:
+    All that it publishes is signed with ``user``, that of the connection: so the server, and
+    whoever reads a letter later, believes its headers.
+    """
+
+    def __init__(self, channel: AbstractChannel, reply_to: str, user: str) -> None:
         self._channel = channel
         self._reply_to = reply_to
+        self.user = user
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
     @classmethod
-    async def open(cls, connection: AbstractConnection) -> "Post":
+    async def open(cls, connection: AbstractConnection, user: str) -> "Post":
         channel = await connection.channel(on_return_raises=True)
         queue = await channel.queue_declare(exclusive=True)
-        post = cls(channel, queue.queue or "")
+        post = cls(channel, queue.queue or "", user)
         connection.closing.add_done_callback(post._lose)
         await channel.basic_consume(post._reply_to, post._receive, no_ack=True)
         return post
 
     async def put(self, queue: str, properties: spec.Basic.Properties, body: bytes) -> None:
         """Returns when the broker has confirmed that it holds it. Raises ``NotMoved``."""
+        properties.user_id = self.user
         try:
             await self._channel.basic_publish(
                 body, routing_key=queue, properties=properties, mandatory=True
@@ -96,7 +102,7 @@ class Post:
                 answer.set_exception(ConnectionError("the connection was lost"))
 
     async def _receive(self, message: DeliveredMessage) -> None:
-        """An answer that comes twice, or too late, is nobody's."""
+        """An answer that comes twice, or too late, is dropped."""
         waiting = self._waiting.get(message.header.properties.correlation_id or "")
         if waiting is not None and not waiting.done():
             waiting.set_result(_answer(message))

@@ -20,10 +20,11 @@ from aiormq.abc import DeliveredMessage
 
 from labkit.dead_letters import copies, letter
 from labkit.dead_letters.held import Held
-from labkit.dead_letters.letter import Letter, Summary
+from labkit.dead_letters.letter import UNREADABLE, WHY_UNREADABLE, Letter, Summary
 from labkit.dead_letters.post import Answer, Post
 from labkit.errors import NotMoved
-from server.topology import DEAD_LETTERS, REQUESTS
+from labkit.printable import printable
+from server.topology import REQUESTS
 
 IN_FLIGHT = 200
 """Letters that are on their way at a time."""
@@ -31,9 +32,10 @@ PATIENCE = 60.0
 """Seconds for an answer: a worker that tries again needs half of them."""
 
 ROUND = 900.0
-"""Seconds after which everything that is held goes back, and is taken anew."""
+"""Seconds after which everything that is held goes back, and is taken again."""
 
-NO_CALLER = "Who sent it is not known, so nobody's rights are. Edit it to send it as your own."
+NOT_SENT = ("no caller", "not moved", UNREADABLE)
+NO_CALLER = "Who sent it is not known, nor with what rights. Edit it to send it as your own."
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,18 @@ class Outcome:
 class Replay:
     """Sends what is selected, and settles each letter by its answer."""
 
-    def __init__(self, held: Held, post: Post, api_key: str, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, held: Held, post: Post, api_key: str, queue: str, patience: float = PATIENCE
+    ) -> None:
+        """``queue`` is where ``held`` has its letters from."""
         self._held = held
         self._post = post
         self._api_key = api_key
+        self._queue = queue
         self._patience = patience
         self.outcomes: list[Outcome] = []
         self._silent = asyncio.Event()
         self._settled = 0
-        self._stayed: set[str | None] = set()
 
     async def run(
         self,
@@ -70,42 +75,40 @@ class Replay:
         tell: Callable[[int], None],
     ) -> list[Outcome]:
         """In the order of the queue. It ends early when nobody answers any more."""
-        left = await self._held.ready()
-        while left and not self._silent.is_set():
-            left = await self._round(left, wanted, pace, to, tell)
+        total, seen = await self._held.ready(), 0
+        while seen < total and not self._silent.is_set():
+            seen += await self._round(seen, total, wanted, pace, to, tell)
             await self._held.give_back()
         return self.outcomes
 
     async def _round(
         self,
-        left: int,
+        seen: int,
+        total: int,
         wanted: Callable[[Summary], bool],
         pace: "Pace",
         to: str | None,
         tell: Callable[[int], None],
     ) -> int:
-        """The first ``left`` letters; how many of them are to be done in the next round.
+        """How many letters were looked at, behind those that were ``seen`` in earlier rounds.
 
-        What is put back meanwhile is behind them. A broker takes everything away from somebody who
+        What is put back meanwhile is behind them. A broker takes everything away from a client that
         holds a letter for half an hour, so a slow replay gives back what it holds before that.
         """
         until, slots = time.monotonic() + ROUND, asyncio.Semaphore(IN_FLIGHT)
-        before, seen = self._settled, 0
+        number, first = self._settled, seen + 1
         async with asyncio.TaskGroup() as tasks:
-            async for batch in self._held.all(IN_FLIGHT, left):
+            async for batch in self._held.all(IN_FLIGHT, total - self._settled):
                 for message in batch:
                     if self._silent.is_set() or time.monotonic() > until:
-                        break
-                    seen += 1
-                    one = letter.read(before + seen, message)
-                    if wanted(one.summary) and one.properties.message_id not in self._stayed:
+                        return max(0, number + 1 - first)
+                    number += 1
+                    one = letter.read(number, message, self._post.user)
+                    if number >= first and wanted(one.summary):
                         await pace.next()
                         await slots.acquire()
                         tasks.create_task(self._one(one, message, to, slots, tell))
-                else:
-                    continue
-                break
-        return left - (self._settled - before) if seen < left else 0
+        return number + 1 - first
 
     async def _one(
         self,
@@ -118,23 +121,27 @@ class Replay:
         try:
             if self._silent.is_set():
                 return
-            send = self._to_origin if to in (None, REQUESTS) else self._elsewhere
-            self.outcomes.append(await send(one, message, to or REQUESTS))
+            self.outcomes.append(await self._send(one, message, to or REQUESTS))
             tell(1)
         except NotMoved as error:
-            self._stayed.add(one.properties.message_id)
             self.outcomes.append(_outcome(one, "not moved", "stays", str(error)))
         finally:
             slots.release()
 
+    async def _send(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
+        if not one.is_readable:
+            return _outcome(one, UNREADABLE, "stays", WHY_UNREADABLE)
+        if to != REQUESTS:
+            return await self._elsewhere(one, message, to)
+        return await self._to_origin(one, message, to)
+
     async def _elsewhere(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
-        await self._post.put(to, *copies.elsewhere(one))
+        await self._post.put(to, *copies.marked(one, {}))
         await self._settle(message)
         return _outcome(one, f"moved to {to}", "left")
 
     async def _to_origin(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
         if one.caller is None:
-            self._stayed.add(one.properties.message_id)
             return _outcome(one, "no caller", "stays", NO_CALLER)
         copy, body = copies.request_again(one, self._api_key)
         answer = await self._post.ask(to, copy, body, self._patience)
@@ -155,7 +162,7 @@ class Replay:
     async def _put_back(
         self, one: Letter, message: DeliveredMessage, refusal: dict[str, str]
     ) -> None:
-        await self._post.put(DEAD_LETTERS, *copies.marked(one, refusal))
+        await self._post.put(self._queue, *copies.marked(one, refusal))
         await self._settle(message)
 
 
@@ -181,5 +188,6 @@ def _answered(one: Letter, answer: Answer) -> Outcome:
 
 def _outcome(one: Letter, outcome: str, where: str, message: str = "") -> Outcome:
     said: dict[str, Any] = {name: getattr(one.summary, name) for name in ("number", "id", "action")}
-    replays = one.summary.replays + (outcome not in ("no caller", "not moved"))
-    return Outcome(**said, outcome=outcome, replays=replays, letter=where, message=message)
+    replays = one.summary.replays + (outcome not in NOT_SENT)
+    said |= {"outcome": printable(outcome), "message": printable(message)}
+    return Outcome(**said, replays=replays, letter=where)

@@ -2,19 +2,27 @@
 
 import asyncio
 import gc
+import itertools
+import math
 import os
+import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from aio_pika.exceptions import DeliveryError
 
 from labkit import AsyncAPIClient, ReplyTimeout
 from labkit.broker import Broker
-from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable
+from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable, WrongLoop
+from labkit.pauses import Pauses
+from labkit.place import vhost_of
 from server import topology
 from server.application import Application
 from server.database import Database
@@ -300,6 +308,139 @@ async def test_a_closed_client_can_be_connected_again(client: AsyncAPIClient) ->
     await client.close()
     await client.connect()
     assert await client.call("ping") == {"pong": True}
+
+
+async def connections(settings: Settings) -> int:
+    async with Broker(os.environ["MANAGEMENT_URL"]) as broker:
+        found = await broker._do("GET", f"vhosts/{vhost_of(settings.amqp_url)}/connections")
+    return sum(c["client_properties"].get("connection_name") == "library-client" for c in found)
+
+
+async def test_connecting_at_the_same_time_opens_one_connection_and_closing_leaves_none(
+    settings: Settings,
+) -> None:
+    client = AsyncAPIClient(as_client(settings))
+    await asyncio.gather(*(client.connect() for _ in range(5)))
+
+    async def there(count: int) -> bool:
+        return await connections(settings) == count
+
+    await eventually(lambda: there(1))
+    await client.close()
+    await eventually(lambda: there(0))
+
+
+async def test_what_is_closed_while_it_connects_is_closed(settings: Settings) -> None:
+    client = AsyncAPIClient(as_client(settings))
+    connecting = asyncio.create_task(client.connect())
+    await asyncio.sleep(0)
+    await client.close()
+    await connecting
+    with pytest.raises(NotConnected):
+        await client.call("ping")
+
+
+def in_another_loop(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """In a thread that has none yet."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(lambda: asyncio.run(work())).result(timeout=60)
+
+
+@pytest.mark.parametrize("does", ["call", "connect", "close"])
+async def test_another_event_loop_is_told_at_once(client: AsyncAPIClient, does: str) -> None:
+    what = {"call": lambda: client.call("ping"), "connect": client.connect, "close": client.close}
+    started = time.monotonic()
+    with pytest.raises(WrongLoop, match="in one loop"):
+        await asyncio.to_thread(in_another_loop, what[does])
+    assert time.monotonic() - started < client._timeout
+    assert await client.call("ping") == {"pong": True}
+
+
+async def test_a_client_whose_loop_is_closed_says_so_and_can_be_connected_again(
+    settings: Settings, application: Application
+) -> None:
+    script = (
+        "import asyncio, sys\nfrom labkit import AsyncAPIClient\n"
+        "client = AsyncAPIClient(*sys.argv[1:])\n"
+        "asyncio.run(client.connect())\n"
+        "async def again():\n"
+        "    try: await client.call('ping')\n"
+        "    except Exception as error: print(error.code)\n"
+        "    async with client: print(await client.call('ping'))\n"
+        "asyncio.run(again())\n"
+    )
+    async with worker_here(settings, application):
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", script, as_client(settings), settings.api_key],
+            capture_output=True,
+            text=True,
+            cwd=HOME,
+            timeout=60,
+        )
+    assert done.stdout.splitlines() == ["wrong_loop", "{'pong': True}"], done.stderr
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+async def test_what_json_has_no_number_for_is_refused_by_its_path(
+    client: AsyncAPIClient, number: float
+) -> None:
+    sent: list[str] = []
+    client.observe = lambda what, request_id: sent.append(what)
+    with pytest.raises(ValueError, match=r"data\.books\.1\.year is -?(nan|inf)"):
+        await client.call("create_book", {"books": [{}, {"year": number}]})
+    assert sent == []
+    assert (await client.call("create_book", BOOK | {"title": "NaN, Infinity"}))["id"]
+
+
+async def test_two_clients_do_not_come_back_at_the_same_moments(settings: Settings) -> None:
+    """A broker that is back would have them all at once, at each attempt once more."""
+    host = urlsplit(as_client(settings))
+    attempts: list[float] = []
+    is_away = asyncio.Event()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if is_away.is_set():
+            attempts.append(time.monotonic())
+            writer.close()
+            return
+        there, back = await asyncio.open_connection(host.hostname, host.port)
+        lines = [asyncio.create_task(_copy(*ends)) for ends in ((reader, back), (there, writer))]
+        await is_away.wait()
+        for line in lines:
+            line.cancel()
+        for end in (writer, back):
+            end.close()
+
+    async def pauses() -> list[float]:
+        """Of one client, from its first attempt on."""
+        is_away.clear()
+        attempts.clear()
+        async with AsyncAPIClient(there):
+            is_away.set()
+            await eventually(lambda: asyncio.sleep(0, len(attempts) >= 4))
+        return [round(b - a, 2) for a, b in itertools.pairwise(attempts[:4])]
+
+    async with await asyncio.start_server(relay, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        there = urlunsplit(host._replace(netloc=host.netloc.rpartition(":")[0] + f":{port}"))
+        assert await pauses() != await pauses()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+
+
+def test_a_pause_is_any_time_up_to_a_limit_that_doubles() -> None:
+    pauses = [Pauses(1, 8, random.Random(seed)) for seed in range(100)]
+    for limit in (1, 2, 4, 8, 8):
+        drawn = [each.next() for each in pauses]
+        assert all(0 <= pause <= limit for pause in drawn)
+        assert min(drawn) < limit * 0.1
+        assert max(drawn) > limit * 0.9
+    pauses[0].begin_again()
+    assert pauses[0].next() <= 1
 
 
 async def test_closing_ends_the_calls_that_wait(settings: Settings) -> None:

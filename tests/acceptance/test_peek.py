@@ -215,7 +215,7 @@ async def test_no_body_is_too_odd_to_be_looked_at(here: Place, kind: str) -> Non
         await here.put("q", body, reply_to="r" * 200, correlation_id="\x1b[31m")
     table = await here.peek("q", 10)
     assert list(table["size"]) == [len(body) for body in bodies]
-    assert list(table["body"][2:5]) == ["(binary)", "", "·[2Jé·ß"]
+    assert all(shown.startswith('{"unreadable":{"size":') for shown in table["body"][1:])
     assert table.loc[1, "correlation_id"] == "·[31m"
     text = table.to_string()
     assert "a secret" not in text
@@ -230,11 +230,7 @@ async def test_a_message_that_no_client_can_decode(
     await here.declare(REQUESTS, KINDS[kind])
     await publish_undecodable(settings, b'{"auth": "a secret"}')
     await here.ready(REQUESTS, 1)
-    if kind == "classic":
-        with pytest.raises(CannotLook, match="no client can read"):
-            await here.peek(REQUESTS)
-    else:
-        assert list((await here.peek(REQUESTS))["body"]) == ['{"auth":"[redacted]"}']
+    assert list((await here.peek(REQUESTS))["body"]) == ['{"auth":"[redacted]"}']
     await here.ready(REQUESTS, 1)
 
 

@@ -21,7 +21,7 @@ from tests.support import BOOK, Wire, wire, worker_here
 INNOCENTS = 40
 
 
-async def publish_undecodable(settings: Settings, body: bytes) -> None:
+async def publish_undecodable(settings: Settings, body: bytes, queue: str = REQUESTS) -> None:
     """A message whose correlation id is no UTF-8: AMQP lets it pass, and pamqp cannot read it.
 
     pamqp cannot write it either, so the bytes are changed behind its back.
@@ -30,7 +30,7 @@ async def publish_undecodable(settings: Settings, body: bytes) -> None:
         channel = await (await connection.channel(publisher_confirms=False)).get_underlay_channel()
         properties = spec.Basic.Properties(correlation_id="caf_", reply_to="nobody")
         frames: list[Any] = [
-            spec.Basic.Publish(routing_key=REQUESTS),
+            spec.Basic.Publish(routing_key=queue),
             ContentHeader(properties=properties, body_size=len(body)),
             *channel._split_body(body),  # type: ignore[attr-defined]
         ]

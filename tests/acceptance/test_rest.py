@@ -14,7 +14,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from labkit import Lab, RestClient
-from labkit.errors import LabNotOpen, ReplyTimeout, ServerAway
+from labkit.errors import LabNotOpen, ReplyTimeout, ServerAway, WrongLoop
 from labkit.services import ports
 from server import http_server, rest
 from server.application import Application
@@ -181,6 +181,24 @@ async def test_what_is_not_json_is_malformed(http: Http) -> None:
     for body in NOT_JSON:
         refused = await http.problem("POST", "/v1/books", body)
         assert refused == (400, "malformed"), body[:50]
+
+
+async def test_a_client_sends_no_number_that_is_none(http: Http) -> None:
+    async with RestClient(http.url, http._key) as client:
+        for action in ("create_book", "get_books", "no_action"):
+            with pytest.raises(ValueError, match=r"data\.year is nan"):
+                await client.request(action, {"year": float("nan")})
+
+
+async def test_a_client_is_told_at_once_that_it_lives_in_another_event_loop(http: Http) -> None:
+    async with RestClient(http.url, http._key) as client:
+
+        def elsewhere() -> None:
+            asyncio.run(client.call("ping"))
+
+        with pytest.raises(WrongLoop):
+            await asyncio.to_thread(elsewhere)
+        assert await client.call("ping") == {"pong": True}
 
 
 async def test_another_content_type_is_refused(http: Http) -> None:

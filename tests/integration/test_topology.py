@@ -5,6 +5,7 @@ import pytest
 
 from server import topology
 from server.settings import Settings
+from server.topology import EXPIRED, UNREADABLE
 
 
 async def test_declaring_twice_is_harmless(settings: Settings) -> None:
@@ -14,21 +15,31 @@ async def test_declaring_twice_is_harmless(settings: Settings) -> None:
                 await topology.declare(channel, settings)
 
 
-async def test_a_queue_declared_otherwise_is_named_with_the_way_out(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [
+        (topology.REQUESTS, r"api\.requests.*empty.*delete it"),
+        (topology.DEAD_LETTERS, r"api\.dlq .*archive FILE.*delete it"),
+    ],
+)
+async def test_a_queue_declared_otherwise_is_named_with_the_way_out(
+    settings: Settings, name: str, way_out: str
+) -> None:
     async with await aio_pika.connect(settings.amqp_url) as connection:
         async with connection.channel() as channel:
-            await channel.declare_queue(topology.REQUESTS, durable=True)
+            await channel.declare_queue(name, durable=True)
         async with connection.channel() as channel:
-            with pytest.raises(topology.TopologyMismatch, match=r"api\.requests.*delete it"):
+            with pytest.raises(topology.TopologyMismatch, match=way_out):
                 await topology.declare(channel, settings)
 
 
-def test_every_queue_but_those_of_dead_letters_leads_to_another_one_that_is_declared_before(
+def test_every_queue_leads_to_one_that_is_declared_before_but_the_last_which_keeps_what_it_has(
     settings: Settings,
 ) -> None:
-    queues = topology.topology(settings)
-    for position, queue in enumerate(queues[2:], start=2):
-        target = queue.arguments["x-dead-letter-routing-key"]
-        assert target in [earlier.name for earlier in queues[:position]]
-    ends = [q.name for q in queues if "x-dead-letter-routing-key" not in q.arguments]
-    assert ends == ["api.dlq", "api.dlq.unreadable"]
+    declared = []
+    for queue in topology.topology(settings):
+        leads_to = queue.arguments["x-dead-letter-routing-key"]
+        assert leads_to in declared or (queue.name, leads_to) == (UNREADABLE, EXPIRED)
+        assert queue.arguments["x-overflow"] == "reject-publish"
+        declared.append(queue.name)
+    assert EXPIRED not in declared

@@ -95,3 +95,25 @@ def test_a_reply_is_shown_with_its_rows_and_without_its_token() -> None:
     assert shown["data"] == {"books": [{"id": 1, "title": "1984", LEFT_OUT: 1}], "next": None}
     shown = json.loads(presentable(Reply(data={"token": CANARY, "role": "reader"}).to_bytes("c")))
     assert shown["data"] == {"token": REDACTED, "role": "reader"}
+
+
+@pytest.mark.parametrize(
+    "body", [*(json.dumps(members).encode() for members in SPELLINGS), *BROKEN], ids=repr
+)
+def test_what_can_be_shown_is_shown_again_as_it_is(body: bytes) -> None:
+    shown = presentable(body, "text/plain; charset=utf-8")
+    assert presentable(shown, "application/json") == shown
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"size": CANARY, "content_type": None, "sha256": "0" * 64},
+        {"size": 1, "content_type": f"{CANARY} /", "sha256": "0" * 64},
+        {"size": 1, "content_type": None, "sha256": CANARY},
+        {"size": 1, "content_type": None, "sha256": "0" * 64, CANARY: 1},
+    ],
+    ids=repr,
+)
+def test_what_only_looks_like_that_is_not(told: dict[str, Any]) -> None:
+    assert CANARY not in presentable(json.dumps({"unreadable": told}).encode()).decode()

@@ -1,0 +1,66 @@
+"""Letters are moved out of the way, into ``api.dlq.unreadable``: no replay and no look meets them.
+
+can be read      a copy is confirmed by the broker, then the letter leaves the queue
+cannot be read   it cannot be copied either, so the broker is asked to move it: it is rejected
+"""
+
+import asyncio
+import time
+
+import aiormq
+from aiormq.abc import AbstractConnection, DeliveredMessage
+
+from labkit.dead_letters import copies
+from labkit.dead_letters.held import PATIENCE, Held
+from labkit.dead_letters.letter import Letter
+from labkit.dead_letters.post import Post
+from labkit.dead_letters.reading import Pairs
+from labkit.errors import NotMoved
+from server import topology
+from server.topology import UNREADABLE
+
+
+class Aside:
+    """Moves what ``held`` holds."""
+
+    def __init__(self, held: Held, post: Post, there: Held) -> None:
+        self._held = held
+        self._post = post
+        self._there = there
+
+    @classmethod
+    async def open(cls, connection: AbstractConnection, held: Held, post: Post) -> "Aside":
+        """Raises ``NotMoved`` where a letter that is rejected would be dropped."""
+        channel = await connection.channel()
+        for queue in (topology.unreadable(), topology.dead_letters()):
+            try:
+                await channel.queue_declare(
+                    queue.name, durable=True, arguments=dict(queue.arguments)
+                )
+            except aiormq.exceptions.ChannelPreconditionFailed as error:
+                raise NotMoved(str(topology.TopologyMismatch(queue.name, str(error)))) from error
+        return cls(held, post, Held(channel, UNREADABLE))
+
+    async def move(self, letters: Pairs) -> int:
+        """How many those are. Raises ``NotMoved`` if one was refused: it stays, with the rest."""
+        for one, message in letters:
+            if not one.is_readable:
+                await self._reject(message)
+        copying = [self._copy(one, message) for one, message in letters if one.is_readable]
+        for result in await asyncio.gather(*copying, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+        return len(letters)
+
+    async def _copy(self, one: Letter, message: DeliveredMessage) -> None:
+        await self._post.put(UNREADABLE, *copies.moved(one))
+        await self._held.remove(message)
+
+    async def _reject(self, message: DeliveredMessage) -> None:
+        """One at a time: a broker that is not able to move it drops it, and says nothing."""
+        before, deadline = await self._there.ready(), time.monotonic() + PATIENCE
+        await self._held.reject(message)
+        while await self._there.ready() <= before:
+            if time.monotonic() > deadline:
+                raise NotMoved(f"{UNREADABLE} has not taken a letter: see the queue's policies.")
+            await asyncio.sleep(0.005)

@@ -1,0 +1,44 @@
+"""Whether the operator is one: asked of a worker before anything is moved."""
+
+import hashlib
+import time
+
+from pamqp import commands as spec
+from pydantic_core import to_json
+
+from labkit.dead_letters.post import Post
+from labkit.errors import NobodyAnswers
+from server.contract import DEADLINE, JSON, ON_BEHALF_OF
+from server.errors import from_wire
+from server.topology import REQUESTS
+
+PATIENCE = 10.0
+"""Seconds in which a worker has to say so."""
+
+
+async def check(post: Post, api_key: str, patience: float) -> None:
+    """Raises ``Unauthorized``, ``Forbidden`` or ``NobodyAnswers``.
+
+    They ask on behalf of themselves: that is answered to librarians only.
+    """
+    me = f"key:{hashlib.sha256(api_key.encode()).hexdigest()}"
+    properties = spec.Basic.Properties(
+        content_type=JSON,
+        correlation_id="operator",
+        message_id="operator",
+        headers={ON_BEHALF_OF: me, DEADLINE: round((time.time() + PATIENCE) * 1000)},
+    )
+    body = to_json(
+        {
+            "id": "operator",
+            "version": "v1",
+            "action": "get_books",
+            "data": {"limit": 1},
+            "auth": api_key,
+        }
+    )
+    answer = await post.ask(REQUESTS, properties, body, min(PATIENCE, patience))
+    if answer is None:
+        raise NobodyAnswers
+    if answer.reply.error is not None:
+        raise from_wire(answer.reply.error)
