@@ -23,8 +23,8 @@ from pathlib import Path
 
 from labkit.permissions import USERS, definitions
 
-OTHERS = ("postgres", "jupyter")
-"""What needs a password beside the users of the broker."""
+OTHERS = ("postgres", "jupyter", "api")
+"""What needs a password, a token or a key beside the users of the broker."""
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     logins = {name: f"{name}:{password}" for name, password in users.items()}
     amqp = {user.name: os.environ["BROKER"].format(logins[user.name]) for user in USERS}
     database = f"postgresql://lab:{passwords['postgres']}@postgres:5432/library"
-    shared = {"DATABASE_URL": database, "API_KEY": os.environ["API_KEY"]}
+    shared = {"DATABASE_URL": database, "API_KEY": os.environ.get("API_KEY") or passwords["api"]}
     lab = {user.url: amqp[user.name] for user in USERS} | {
         "MANAGEMENT_URL": f"http://{logins['lab']}@rabbitmq:15672",
         "REST_URL": "http://rest:8080",

@@ -124,7 +124,8 @@ class SchemaMismatch(Exception):
     def __init__(self, missing: list[str]) -> None:
         super().__init__(
             f"The database lacks {', '.join(missing)}: another version of the server made it. "
-            "A lab's data can be made anew: `make down`, delete .lab/postgresql, `make up`. "
+            "A lab whose data you do not need starts from nothing: `make down`, delete .lab, "
+            "`make up`. "
             "Data that matters needs a migration."
         )
 

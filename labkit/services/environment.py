@@ -9,11 +9,11 @@ from pathlib import Path
 from labkit.services import handshake
 from labkit.services.errors import LabNotRunning, ServiceError
 from labkit.services.files import write_atomically
+from labkit.services.layout import Home
 
 ROOT = Path(__file__).resolve().parents[2]
 """The clone."""
 LAB = ROOT / ".lab"
-DEVELOPMENT_KEY = "supersecretapikey"
 ADDRESSES = ("AMQP_URL", "DATABASE_URL")
 """What has to be given, together, to use services that somebody else runs."""
 OWN = "LAB_HOME"
@@ -31,7 +31,7 @@ def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     the file behind.
     """
     if given := given_services(environ):
-        return given | {"API_KEY": api_key(environ)}
+        return given | {"API_KEY": api_key(Home(LAB), environ)}
     values = read_env(LAB / "lab.env")
     if not all(name in values for name in ADDRESSES):
         raise LabNotRunning("The lab is not running. Start it: make up")
@@ -72,9 +72,9 @@ def _all_users(values: dict[str, str]) -> dict[str, str]:
     return dict.fromkeys(OTHER_USERS, values["AMQP_URL"]) | values
 
 
-def api_key(environ: Mapping[str, str] = os.environ) -> str:
-    """The key of the environment, else of `.env`, else the one for development."""
-    return environ.get("API_KEY") or dotenv().get("API_KEY") or DEVELOPMENT_KEY
+def api_key(home: Home, environ: Mapping[str, str] = os.environ) -> str:
+    """The key of the environment, else of `.env`, else one that was made at the first start."""
+    return environ.get("API_KEY") or dotenv().get("API_KEY") or home.password("API key")
 
 
 def dotenv() -> dict[str, str]:

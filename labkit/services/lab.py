@@ -170,7 +170,7 @@ def _software(cancel: threading.Event) -> str:
 def _services(place: Home) -> dict[str, str]:
     given = environment.given_services(os.environ)
     own = users.urls(place) | postgresql.urls(place)
-    return (given or own) | {"API_KEY": environment.api_key()}
+    return (given or own) | {"API_KEY": environment.api_key(place)}
 
 
 def _environment(place: Home) -> dict[str, str]:

@@ -45,7 +45,7 @@ def private_home(
     place.make()
     with _guard(place):
         # Whoever loads this into an environment is not in the lab any more.
-        yield _start(place) | {"API_KEY": api_key(), OWN: ""}, place
+        yield _start(place) | {"API_KEY": api_key(place), OWN: ""}, place
 
 
 def _start(home: Home) -> dict[str, str]:

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from labkit.services import LabNotRunning, ServiceError, environment, lab_environment, ports
+from labkit.services.environment import api_key
+from labkit.services.layout import Home
 
 VALUES = {
     "AMQP_URL": "amqp://lab:secret@127.0.0.1:5672",
@@ -65,3 +67,16 @@ def test_a_shell_that_has_loaded_lab_env_still_means_this_lab(lab: Path) -> None
     }
     assert environment.given_services(loaded) == {}
     assert environment.given_services(loaded | {environment.OWN: "/another/clone/.lab"})
+
+
+def test_the_api_key_is_made_once_and_no_one_can_guess_it(
+    lab: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "ROOT", lab)  # its .env
+    home, other = Home(lab / "one"), Home(lab / "other")
+    key = api_key(home, {})
+    assert len(key) == 32
+    assert api_key(home, {}) == key != api_key(other, {})
+    (lab / ".env").write_text("API_KEY=from .env")
+    assert api_key(home, {}) == "from .env"
+    assert api_key(home, {"API_KEY": "given"}) == "given"

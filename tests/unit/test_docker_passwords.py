@@ -26,7 +26,7 @@ NO_SECRET = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HOME)}
 
 def make(folder: Path, **given: str) -> dict[str, str]:
     """What the service `secrets` does; the addresses that it writes for a notebook."""
-    given = {"BROKER": BROKER, "API_KEY": "supersecretapikey", "JUPYTER_TOKEN": ""} | given
+    given = {"BROKER": BROKER, "API_KEY": "", "JUPYTER_TOKEN": ""} | given
     command = [sys.executable, str(DOCKER / "passwords.py"), str(folder)]
     subprocess.run(command, check=True, env=NO_SECRET | given, cwd="/")
     return read_env(folder / "lab.env")
@@ -60,8 +60,9 @@ def test_passwords_are_random_and_stay(tmp_path: Path) -> None:
     for name in secret:
         assert re.fullmatch("[0-9a-f]{32}", password(first[name])), name
         assert password(first[name]) != password(other[name])
-    assert first["JUPYTER_TOKEN"] != other["JUPYTER_TOKEN"]
-    assert make(tmp_path / "one", JUPYTER_TOKEN="mine")["JUPYTER_TOKEN"] == "mine"
+    for name in ("JUPYTER_TOKEN", "API_KEY"):
+        assert first[name] != other[name]
+        assert make(tmp_path / "one", **{name: "mine"})[name] == "mine"
 
 
 def test_each_service_finds_what_it_needs_and_the_worker_nothing_more(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_each_service_finds_what_it_needs_and_the_worker_nothing_more(tmp_path: 
 def test_no_password_is_written_down(name: str) -> None:
     text = COMPOSE[name]
     assert not re.search(r"://\w+:\w+@", text)
-    assert not re.search(r"(PASSWORD|TOKEN): *(\w|\$\{\w+:-\w)", text)
+    assert not re.search(r"(PASSWORD|TOKEN|KEY): *(\w|\$\{\w+:-\w)", text)
     assert not re.search(r"Basic \w", text)
     assert "guest" not in text
 
