@@ -58,8 +58,8 @@ class TopologyMismatch(Exception):
             f"The queue {name} exists, but was declared with other arguments ({broker_says}). "
             f"RabbitMQ keeps the arguments that a queue was created with. {_how_to_empty(name)}, "
             f"delete it (management page → Queues → {name} → Delete), and start again; "
-            f"or start the server with the settings that it was created with. A lab whose data you do "
-            f"not need starts from nothing: `make down`, delete .lab, `make up`."
+            "or start the server with the settings that it was created with. A lab whose data you "
+            "do not need starts from nothing: `make down`, delete .lab, `make up`."
         )
 
 
