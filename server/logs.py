@@ -4,12 +4,13 @@ A log never fails what it tells of. A worker logs a request between its reply an
 acknowledgement: an exception there would have the broker deliver it again, and again.
 """
 
-import io
 import logging
-import sys
-from typing import TextIO
+import os
+from contextlib import suppress
 
 import structlog
+
+STDOUT = 1
 
 _SHARED: list[structlog.types.Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
@@ -19,29 +20,25 @@ _SHARED: list[structlog.types.Processor] = [
 
 
 class Unfailing:
-    """Writes to ``file``, and drops what cannot be written: a full disk, a reader that is gone."""
+    """Writes to a file descriptor, and drops what it does not take: the disk is full, the reader is
+    gone. There is no buffer in which that could pile up.
+    """
 
-    def __init__(self, file: TextIO) -> None:
-        if isinstance(file, io.TextIOWrapper):
-            file.reconfigure(encoding="utf-8", errors="backslashreplace")
-        self._file = file
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
     def write(self, text: str) -> int:
-        try:
-            return self._file.write(text)
-        except (OSError, ValueError):
-            return len(text)
+        with suppress(OSError):
+            os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
+        return len(text)
 
     def flush(self) -> None:
-        try:
-            self._file.flush()
-        except (OSError, ValueError):
-            return
+        """There is nothing to flush."""
 
 
 def configure(level: str = "info") -> None:
     """Called once, by a process that serves."""
-    output = Unfailing(sys.stdout)
+    output = Unfailing(STDOUT)
     structlog.configure(
         processors=[*_SHARED, structlog.processors.JSONRenderer(ensure_ascii=False)],
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -1,4 +1,4 @@
-"""The brief's own requests, by a client that speaks plain AMQP."""
+"""The documented requests, by a client that speaks plain AMQP."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from server.application import Application
 from server.database import Database
 from server.settings import Settings
 from server.topology import DEAD_LETTERS, REQUESTS
-from tests.support import BOOK, eventually, wire, worker_here, worker_process
+from tests.support import BOOK, eventually, process_of, wire, worker_here, worker_process
 
 
 async def test_the_reply_has_the_four_fields_and_the_senders_correlation_id(
@@ -120,3 +120,19 @@ async def test_the_development_key_works_and_is_warned_of(settings: Settings, ke
     async with worker_process(open_to_all) as worker, wire(open_to_all) as client:
         assert (await client.ask(client.body("ping")))["status"] == "ok"
         assert any("development key" in line["event"] for line in worker.log)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+async def test_what_the_locale_cannot_write_is_logged_and_fails_no_delivery(
+    settings: Settings, database: Database, encoding: str
+) -> None:
+    narrow = {"PYTHONIOENCODING": encoding, "LC_ALL": "C", "PYTHONUTF8": "0"}
+    async with (
+        process_of(settings, "server", "worker", **narrow) as worker,
+        wire(settings) as client,
+    ):
+        assert (await client.ask(client.body("ping", id="Война и мир")))["status"] == "ok"
+        assert (await client.ask(client.body("ping")))["status"] == "ok"
+        assert await worker.end() == 0
+    first, _each_was_delivered_once = worker.events("request")
+    assert first["id"] == "Война и мир"
