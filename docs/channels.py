@@ -24,8 +24,8 @@ DESCRIPTIONS = {
     "reason and without its secrets. Only an operator leads a message out of it.",
     topology.RAW_DEAD_LETTERS: "Requests that the broker itself dead-letters, with their secrets, "
     "on their way to `api.dlq`. No client may read it.",
-    topology.UNREADABLE: "Messages that break whoever receives them, as they came. Nobody but the "
-    "lab's own user may read it.",
+    topology.UNREADABLE: "What is set aside: messages that no worker can receive, and letters that "
+    "an operator or a policy has moved out of `api.dlq`. Only an operator looks into it.",
 }
 MESSAGES = {
     topology.REQUESTS: [action.id for action in ACTIONS],

@@ -15,7 +15,7 @@ import aio_pika
 import asyncpg
 import pytest
 
-from labkit.dead_letters import DeadLetters
+from labkit.dead_letters import DeadLetters, replay
 from labkit.errors import BadSelection, BrokerAway, NobodyAnswers, QueueInUse
 from server import accounts, callers, tokens, topology
 from server.amqp import Worker
@@ -497,7 +497,7 @@ async def test_a_broker_that_is_away_is_told() -> None:
 LETTERS = 150
 REPLAY = """
 import asyncio, sys
-from labkit.dead_letters import DeadLetters
+from labkit.dead_letters import DeadLetters, replay
 asyncio.run(DeadLetters(sys.argv[1], sys.argv[2]).replay())
 """
 
@@ -535,3 +535,22 @@ async def _free(dead: DeadLetters) -> bool:
         return len(await dead.list()) >= 0
     except QueueInUse:
         return False
+
+
+async def test_a_replay_of_many_rounds_sends_each_letter_once_and_forgets_none(
+    settings: Settings,
+    application: Application,
+    dead: DeadLetters,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Letters with one message id among them, and such as stay."""
+    monkeypatch.setattr(replay, "ROUND", 0.2)
+    async with worker_here(settings, application), wire(settings) as client:
+        for _ in range(6):
+            await fill(client, 2, action="delete_book")
+            message = aio_pika.Message(b"{}", message_id="same")
+            await client._channel.default_exchange.publish(message, DEAD_LETTERS)
+        done = await dead.replay(rate=15)
+        assert list(done.index) == list(range(1, 19))
+        assert list(done["outcome"]).count("no caller") == 6
+        assert await client.depth(DEAD_LETTERS) == 18
