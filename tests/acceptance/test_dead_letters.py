@@ -93,9 +93,10 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
 ) -> None:
     async with wire(settings) as client:
         await declared(client, settings)
-        full: dict[str, Any] = {"x-max-length": 0, "x-overflow": "reject-publish"}
+        full: dict[str, Any] = {"x-max-length": 1, "x-overflow": "reject-publish"}
         await client._channel.queue_delete(DEAD_LETTERS)
         await client._channel.declare_queue(DEAD_LETTERS, durable=True, arguments=full)
+        await client._channel.default_exchange.publish(aio_pika.Message(b"1"), DEAD_LETTERS)
         parking = Parking(client._channel, settings, no_declare)
         body = client.body("ping", id="7")
         await client._channel.default_exchange.publish(aio_pika.Message(body), RAW_DEAD_LETTERS)
@@ -106,8 +107,7 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
             )
             await asyncio.sleep(2 * PAUSE)
             assert not held.done()
-            await client._channel.queue_delete(DEAD_LETTERS)
-            await topology.dead_letters().declare(client._channel)
+            assert (await client.dead_letter()).body == b"1"
             await held
         assert json.loads((await client.dead_letter()).body)["id"] == "7"
 
