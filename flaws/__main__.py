@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from flaws.dies_at import dies_at
+from flaws.now_and_then import Turns
 from flaws.obeys import obeys
 from flaws.servers import SERVERS
 from flaws.tampers import Tampers
@@ -24,8 +25,10 @@ from server.steps import Observer, Step, nobody
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m flaws", description=__doc__)
     parser.add_argument("--flaw", choices=SERVERS, default="none")
+    parser.add_argument("--every", type=int, default=Turns.every, help="of so many, one is wrong")
     parser.add_argument("--dies-at", choices=list(Step), type=Step)
     options = parser.parse_args()
+    Turns.every = options.every
     folder = os.environ.get(ENVIRONMENT)
     plan = Plan(Path(folder)) if folder else None
     observe = _observer(options.dies_at, plan)

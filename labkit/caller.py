@@ -17,7 +17,7 @@ LONGEST_TIMEOUT = 24 * 3600
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole reply: the four fields of its body, and whether it is a replay."""
+    """A whole reply: the four fields of its body, and what its headers say."""
 
     correlation_id: str
     status: str
@@ -27,6 +27,8 @@ class Reply:
     """True if this outcome was reached earlier, by a request with the same key or id."""
     body: bytes = field(default=b"", repr=False, compare=False)
     """As it came."""
+    parked: bool = False
+    """True if the request is in the dead letter queue now."""
 
 
 class Caller(ABC):

@@ -180,13 +180,15 @@ class AsyncAPIClient(ConnectedCaller):
     def _send_soon(self, pending: Pending) -> None:
         asyncio.get_running_loop().call_later(AGAIN, self._send, pending)
 
-    def _on_reply(self, correlation_id: str | None, body: bytes, replayed: bool) -> None:
+    def _on_reply(
+        self, correlation_id: str | None, body: bytes, replayed: bool, parked: bool
+    ) -> None:
         """Wakes the call that waits. Late replies are dropped: their call has ended already."""
         pending = self._pending.get(correlation_id or "")
         if pending is None or pending.reply.done():
             return
         try:
-            reply = Reply(**from_json(body), replayed=replayed, body=body)
+            reply = Reply(**from_json(body), replayed=replayed, parked=parked, body=body)
         except (ValueError, TypeError) as error:
             pending.fail(ReplyTimeout(f"The reply cannot be read ({error}): outcome unknown."))
             return

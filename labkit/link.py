@@ -13,7 +13,7 @@ from aio_pika.exceptions import DeliveryError as Refused
 from aio_pika.exceptions import PublishError as Returned
 
 from server.connection import HEARTBEAT, connect
-from server.contract import JSON, REPLAYED
+from server.contract import JSON, PARKED, REPLAYED
 from server.topology import REQUESTS
 
 __all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
@@ -22,8 +22,8 @@ __all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
 # to see them configures logging, and does.
 logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
-OnReply = Callable[[str | None, bytes, bool], None]
-"""(correlation id, body, replayed)"""
+OnReply = Callable[[str | None, bytes, bool, bool], None]
+"""(correlation id, body, replayed, parked)"""
 
 
 def address(amqp_url: str) -> str:
@@ -82,7 +82,8 @@ class Link:
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         replayed = bool(message.headers.get(REPLAYED, False))
-        self._on_reply(message.correlation_id, message.body, replayed)
+        parked = bool(message.headers.get(PARKED, False))
+        self._on_reply(message.correlation_id, message.body, replayed, parked)
 
     async def publish(self, body: bytes, correlation_id: str, headers: dict[str, Any]) -> None:
         """Returns with the broker's confirm.

@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 import sys
+from pathlib import Path
 
 from bench.soak import report
 from bench.soak.soak import RETRY_DELAYS, WORKERS, Soak
@@ -30,12 +31,18 @@ async def main() -> int:
         seed=seed,
         retry_delays=RETRY_DELAYS,
     ) as lab:
-        soak = Soak(lab, seed, duration, folder)
-        try:
-            await soak.run()
-        finally:  # also what an interrupted one has come to
-            if soak.result.rounds:
-                print(report.write(soak.result, folder))  # noqa: T201
+        return await run_and_report(Soak(lab, seed, duration, folder), folder)
+
+
+async def run_and_report(soak: Soak, folder: Path) -> int:
+    """The exit code. However the soak ends, there is a report, which says so."""
+    try:
+        await soak.run()
+    except BaseException as error:
+        soak.result.died = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        print(report.write(soak.result, folder))  # noqa: T201
     return 0 if soak.result.ok else 1
 
 

@@ -1,18 +1,21 @@
 """What four clients ask for: reads and writes of both versions, duplicates, and poison.
 
-Every book and author has a name of its own, so that the ledger tells each effect from all others.
+Poison, too, is written down in the ledger.
 """
 
 import asyncio
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aio_pika
+from aio_pika import DeliveryMode
 
+from labkit import Ledger
 from labkit.caller import Caller
 from labkit.faults.messages import POISONS
 from server.connection import connect
@@ -25,8 +28,12 @@ IN_FLIGHT = 32
 """Calls of one client that wait at a time: while nothing is answered, not more is asked."""
 TIMEOUTS = (1.0, 5.0, 30.0, 30.0)
 """Seconds that callers wait: some give up soon, some wait for a broker that is being restarted."""
+TURNS_THE_PAGE = 0.5
+"""Part of the lists that have a page after this one."""
 DUPLICATES, POISON = 0.10, 0.02
 """Parts of all calls."""
+PATIENCE = 30.0
+"""Seconds until a broker has confirmed a message."""
 AGAIN = 3
 """How often a caller who does not know the outcome asks again, with the same key."""
 REMEMBERED = 500
@@ -82,8 +89,7 @@ class Mix:
             return Ask("create_author", version, {"name": name, "country": "UK"}, name)
         if version == "v1":
             return Ask("create_book", version, {"title": name, "author": "Nobody"}, name)
-        authors = self._shelf.authors
-        author = self._dice.choice(authors) if authors else 1
+        author = self._dice.choice(self._authors)
         return Ask("create_book", version, {"title": name, "author_id": author}, name)
 
     def _update(self, version: str, noun: str, known: deque[int]) -> Ask:
@@ -100,7 +106,15 @@ class Mix:
         return Ask(f"get_{noun}", version, {"id": self._dice.choice(known)})
 
     def _list(self, version: str, noun: str, known: deque[int]) -> Ask:
-        return Ask(f"get_{noun}s", version, {"limit": 10})
+        data: Data = {"limit": 10}
+        if (version, noun) == ("v2", "book"):
+            filters: list[Data] = [{}, {"sort": "-id"}, {"sort": "title"}]
+            data |= self._dice.choice([*filters, {"author_id": self._dice.choice(self._authors)}])
+        return Ask(f"get_{noun}s", version, data)
+
+    @property
+    def _authors(self) -> Sequence[int]:
+        return self._shelf.authors or [1]
 
     def _new_name(self) -> str:
         return f"{self._name} {next(self._numbers)}"
@@ -109,8 +123,12 @@ class Mix:
 class Client:
     """Asks at its own pace, whether it is answered or not; who does not know asks again."""
 
-    def __init__(self, number: int, callers: list[Caller], amqp_url: str, seed: str) -> None:
+    def __init__(
+        self, number: int, callers: list[Caller], amqp_url: str, ledger: Ledger, seed: str
+    ) -> None:
         """``callers`` are those of all clients: a duplicate may come over another connection."""
+        self._ledger = ledger
+        self._poisons = (f"poison {seed}.{number}.{n}" for n in itertools.count(1))
         self._mine = callers[number]
         self._callers = callers
         self._amqp_url = amqp_url
@@ -132,7 +150,7 @@ class Client:
     async def _one(self) -> None:
         luck = self._dice.random()
         if luck < POISON:
-            await send_poison(self._amqp_url, self._dice)
+            await send_poison(self._amqp_url, self._dice, self._ledger, next(self._poisons))
             return
         ask = self._mix.next()
         if luck > POISON + DUPLICATES:
@@ -162,6 +180,8 @@ class Client:
                     return
             else:
                 self._learn(ask, data)
+                if self._dice.random() < TURNS_THE_PAGE and (following := _next(data)) is not None:
+                    await self._ask(caller, replace(ask, data=ask.data | {"cursor": following}))
                 return
 
     def _learn(self, ask: Ask, data: Data) -> None:
@@ -173,16 +193,26 @@ class Client:
             known.remove(data["id"])
 
 
-async def send_poison(amqp_url: str, dice: random.Random) -> None:
+def _next(data: Data) -> str | None:
+    """The cursor of the page after this one, if it is one."""
+    return data.get("next")
+
+
+async def send_poison(amqp_url: str, dice: random.Random, ledger: Ledger, name: str) -> None:
     """One message that nobody can work on; none if the broker is away just now.
 
-    What kills whoever takes it is one of the faults.
+    The ledger has it, and looks for it in the dead letter queue. Without a confirm it may be
+    anywhere. What kills each worker that takes it is one of the faults.
     """
     poison = POISONS[dice.choice(list(POISONS))]
-    try:
-        async with await connect(amqp_url) as connection:
-            channel = await connection.channel(publisher_confirms=False)
-            message = aio_pika.Message(poison.body, **{"reply_to": "nobody", **poison.properties})
+    properties = {"reply_to": "nobody", "correlation_id": name, **poison.properties}
+    message = aio_pika.Message(
+        poison.body, message_id=name, delivery_mode=DeliveryMode.PERSISTENT, **properties
+    )
+    accepted = False
+    with suppress(Exception):  # aiormq raises all kinds when a connection breaks
+        async with asyncio.timeout(PATIENCE), await connect(amqp_url) as connection:
+            channel = await connection.channel()
             await channel.default_exchange.publish(message, REQUESTS)
-    except Exception:  # noqa: S110  (aiormq raises all kinds when a connection breaks)
-        pass
+            accepted = True
+    ledger.poison(name, accepted=accepted)

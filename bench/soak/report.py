@@ -28,7 +28,7 @@ def write(result: Result, folder: Path) -> str:
 
 
 def markdown(result: Result) -> str:
-    accepted = result.places["accepted"]
+    accepted, died = result.places["accepted"], result.died
     sum_of = ", ".join(
         f"{n:,} {place}" for place, n in result.places.items() if n and place != "accepted"
     )
@@ -36,13 +36,19 @@ def markdown(result: Result) -> str:
         f"Seed {result.seed}: {_minutes(result.ended)}, {result.operations.total():,} operations, "
         f"{len(result.faults)} faults, {result.rounds} rounds, "
         f"**{len(result.violations)} violations**.",
+        *(
+            [f"**It ended before its time**, and the last round is not judged: {died}"]
+            if died
+            else []
+        ),
         "![Answers a second, and the faults](throughput.png)",
         "Operations by outcome:",
         table(result.by_outcome().reset_index()),
         f"Of {accepted:,} requests that the broker accepted: {sum_of}.",
         "Faults by kind, and the seconds from each heal to the next answer:",
         table(result.by_fault()) if result.faults else "none",
-        "Violations by invariant:",
+        "Invariants: how many operations each could judge (of I7, heals; of I8, changes; of I9 and "
+        "I10, what was read of a row or a list), and how many violations there are:",
         table(_invariants(result)),
         *_details(result),
     ]
@@ -54,9 +60,12 @@ def _minutes(seconds: float) -> str:
 
 
 def _invariants(result: Result) -> pd.DataFrame:
-    found = result.by_invariant()
-    rows = [(name, text, found.get(name, 0)) for name, (text, _) in INVARIANTS.items()]
-    return pd.DataFrame(rows, columns=["", "invariant", "violations"])
+    found, judged = result.by_invariant(), result.judgements
+    rows = [
+        (name, text, f"{judged[name]:,}", found.get(name, 0))
+        for name, (text, _) in INVARIANTS.items()
+    ]
+    return pd.DataFrame(rows, columns=["", "invariant", "judged", "violations"])
 
 
 def _details(result: Result) -> list[str]:
@@ -86,7 +95,7 @@ def draw(result: Result) -> Figure:
         axes.axvspan(start / 60, end / 60, color="#cccccc", alpha=0.5, linewidth=0)
     axes.set_xlabel("minutes (grey: nothing is asked, the round is judged)")
     axes.set_ylabel("answers a second")
-    axes.set_xlim(0, result.ended / 60)
+    axes.set_xlim(0, max(result.ended, 1.0) / 60)
     axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=5, frameon=False)

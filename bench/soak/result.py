@@ -7,10 +7,14 @@ import pandas as pd
 
 from labkit.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.ledger import Verdict, Violation
-from labkit.ledger.operations import Operation
+from labkit.ledger.operations import NO_REPLY, PARKED, Operation
 from server.errors import BY_CODE
 
-HONEST = BY_CODE.keys() | {kind.code for kind in (ReplyTimeout, QueueFull, Unroutable)}
+HONEST = {
+    *BY_CODE.keys(),
+    *(kind.code for kind in (ReplyTimeout, QueueFull, Unroutable)),
+    *(NO_REPLY, PARKED),
+}
 """What a call may end in, beside data; anything else is a bug of the client."""
 
 
@@ -36,6 +40,8 @@ class Result:
     rounds: int = 0
     operations: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(action, outcome or error code) → how many."""
+    judgements: Counter[str] = field(default_factory=Counter)
+    """Invariant → how many operations it could judge."""
     places: Counter[str] = field(default_factory=Counter)
     """Where accepted requests ended → how many."""
     throughput: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
@@ -47,6 +53,8 @@ class Result:
     """With the number of the round."""
     troubles: list[str] = field(default_factory=list)
     """What the soak itself could not do."""
+    died: str = ""
+    """How the soak ended, if it did so before its time."""
 
     def add(self, verdict: Verdict, faults: list[Happened]) -> None:
         """One round."""
@@ -56,6 +64,7 @@ class Result:
             if operation.code is not None and operation.code not in HONEST:
                 self.troubles.append(f"a call ended in {operation.code}: {operation}")
         self.places.update(verdict.counts)
+        self.judgements.update(verdict.judged)
         self.faults += faults
         self.violations += [(self.rounds, violation) for violation in verdict.found]
 
@@ -68,11 +77,13 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        return not self.violations and not self.troubles
+        return not self.violations and not self.troubles and not self.died
 
     def by_outcome(self) -> pd.DataFrame:
         """One row for each action, one column for each outcome, with sums."""
         rows = [(action, said, n) for (action, said), n in self.operations.items()]
+        if not rows:
+            return pd.DataFrame(columns=["all"])
         long = pd.DataFrame(rows, columns=["action", "said", "operations"])
         wide = long.pivot_table(
             index="action", columns="said", values="operations", aggfunc="sum", fill_value=0

@@ -72,7 +72,8 @@ class Soak:
         stop = asyncio.Event()
         name = f"{self.result.seed}.{self.result.rounds}"
         callers = [ledger.watch(link) for link in self._links]
-        clients = [Client(n, list(callers), self._lab.amqp_url, name) for n in range(CLIENTS)]
+        url = self._lab.amqp_url
+        clients = [Client(n, list(callers), url, ledger, name) for n in range(CLIENTS)]
         async with asyncio.TaskGroup() as group:
             for client in clients:
                 group.create_task(client.run(stop))

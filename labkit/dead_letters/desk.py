@@ -1,7 +1,7 @@
 """What an operator can do with dead letters. Looking changes nothing but their ``redelivered``."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.caller import Reply
-from labkit.dead_letters import archive, copies, edit, letter, librarian
+from labkit.dead_letters import archive, copies, edit, journal, letter, librarian
 from labkit.dead_letters.aside import Aside
 from labkit.dead_letters.held import Held, connected, holding
 from labkit.dead_letters.letter import Letter, Summary
@@ -106,8 +106,12 @@ class DeadLetters:
                 await librarian.check(post, self._api_key, self._patience)
             async with holding(connection, self._queue) as held:
                 work = Replay(held, post, self._api_key, self._queue, self._patience)
-                with Tally("replayed", await held.ready()) as tally:
-                    return _table(await work.run(wanted.fits, Pace(rate), to, tally.add))
+                try:
+                    with Tally("replayed", await held.ready()) as tally:
+                        return _table(await work.run(wanted.fits, Pace(rate), to, tally.add))
+                finally:
+                    left = [outcome.id for outcome in work.outcomes if outcome.letter == "left"]
+                    journal.note(self._url, "replayed", left)
 
     async def edit(
         self,
@@ -129,6 +133,8 @@ class DeadLetters:
             found, message = await find(held, self._user, id, number)
             reply = await edit.send(found, changes, post, self._api_key, self._patience)
             if reply.error is None:
+                sent = edit.request(found, changes)
+                journal.note(self._url, "edited", [found.id, found.correlation_id], sent)
                 await held.remove(message)
         return reply
 
@@ -145,6 +151,7 @@ class DeadLetters:
             async with holding(connection, self._queue) as held:
                 aside = await Aside.open(connection, held, post)
                 async for mine in self._wanted(held, wanted, "looked at"):
+                    journal.note(self._url, "set aside", _names(mine))
                     count += await aside.move(mine)
         return count
 
@@ -156,6 +163,7 @@ class DeadLetters:
                 archive.keep(path)
                 async for mine in self._wanted(held, wanted, "archived"):
                     archive.write(file, [one for one, _ in mine], self._user)
+                    journal.note(self._url, "archived", _names(mine))
                     for _, message in mine:
                         await held.remove(message)
                     count += len(mine)
@@ -185,9 +193,11 @@ class DeadLetters:
         if wanted == Selection():
             async with connected(self._url) as connection:
                 channel = await connection.channel()
+                journal.note(self._url, "purged", None)
                 return (await channel.queue_purge(queue)).message_count or 0
         async with self._held() as (held, _):
             async for mine in self._wanted(held, wanted, "looked at"):
+                journal.note(self._url, "purged", _names(mine))
                 for _, message in mine:
                     await held.remove(message)
                 count += len(mine)
@@ -237,6 +247,11 @@ def _selection(given: dict[str, Any]) -> Selection:
         return Selection.of(**given)
     except TypeError as error:
         raise BadSelection(f"{error}. There is: {', '.join(Selection.__annotations__)}.") from None
+
+
+def _names(pairs: Pairs) -> Iterator[str | None]:
+    """What their senders know them by."""
+    return (name for one, _ in pairs for name in (one.id, one.correlation_id))
 
 
 def _would(summaries: Summaries) -> pd.DataFrame:

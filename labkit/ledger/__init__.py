@@ -7,7 +7,8 @@ await ledger.verdict()
 """
 
 from labkit.ledger.evidence import Evidence
-from labkit.ledger.invariants import INVARIANTS, Violation
+from labkit.ledger.findings import Violation
+from labkit.ledger.invariants import INVARIANTS
 from labkit.ledger.ledger import Ledger
 from labkit.ledger.operations import Operation
 from labkit.ledger.verdict import Verdict, judge

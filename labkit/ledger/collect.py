@@ -1,38 +1,35 @@
 """What a lab shows of a run: its database, its queues, its dead letters, its workers' logs."""
 
-import asyncio
-import hashlib
+import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import aio_pika
 import asyncpg
 import pandas as pd
-from aio_pika.abc import AbstractIncomingMessage
-from pydantic_core import from_json
 
-from labkit.ledger import history, worker_logs
-from labkit.ledger.evidence import Evidence, Letter, Outage
-from labkit.ledger.operations import BY_ID, Claim, Operation
-from server.contract import FAILURES
+from labkit.dead_letters import journal
+from labkit.ledger import database, history, letters, worker_logs
+from labkit.ledger.evidence import Evidence, Outage, Removal
+from labkit.ledger.lost_replies import AFTERMATH
+from labkit.ledger.operations import PARKED, Operation, without_secrets
+from labkit.ledger.others import Others
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
+from server.topology import RAW_DEAD_LETTERS, REQUESTS
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
 
-STORED = "SELECT user_id, resource_type, key, reply FROM idempotency_keys WHERE reply IS NOT NULL"
-USERS = "SELECT key_hash, user_id FROM api_keys"
-
 
 @dataclass(frozen=True)
 class Start:
-    """What was there before the run: the number of the last change, and the ends of the logs."""
+    """What was there before the run: rows, the last change, and the ends of the logs."""
 
-    change: int
+    at: float
+    """Seconds since 1970."""
+    history: history.Beginning
     logs: worker_logs.Marks
 
 
@@ -43,56 +40,81 @@ async def begin(lab: "Lab") -> Start:
     """
     connection = await asyncpg.connect(lab.database_url)
     try:
-        number = await history.begin(connection)
+        beginning = await history.begin(connection)
     finally:
         await connection.close()
-    return Start(number, worker_logs.marks(lab.worker_logs.values()))
+    return Start(time.time(), beginning, worker_logs.marks(lab.worker_logs.values()))
 
 
-async def collect(lab: "Lab", operations: Iterable[Operation], since: Start) -> Evidence:
+async def collect(
+    lab: "Lab", operations: Iterable[Operation], others: Others, since: Start
+) -> Evidence:
     """The evidence of now, for a run that began then."""
     settings = _settings(lab)
-    connection = await asyncpg.connect(lab.database_url)
-    try:
-        users = {row["key_hash"]: str(row["user_id"]) for row in await connection.fetch(USERS)}
-        mine = [replace(o, user=users.get(o.user, _short(o.user))) for o in operations]
-        claims = {claim for o in mine if (claim := o.claim) is not None}
-        stored = [tuple(row) for row in await connection.fetch(STORED)]
-        changes = await history.since(connection, since.change)
-    finally:
-        await connection.close()
-    ids = {operation.id for operation in mine}
+    removals = [Removal(**each) for each in journal.read(lab.amqp_url, since.at)]
+    asked = list(operations)
+    asked += _edited(asked, removals, since)
+    noted = await database.noted(lab.database_url, asked, others, since.history)
+    names = {operation.id for operation in noted.operations}
     logged = worker_logs.lines(lab.worker_logs.values(), since.logs)
-    return Evidence(
-        operations=mine,
-        changes=changes,
-        stored=[(c, reply) for c, reply in map(_claimed, stored) if c in claims],
-        lines=[line for line in logged if line.id in ids],
-        letters=[letter for letter in await _letters(lab) if letter.id in ids],
+    found = await letters.letters(lab)
+    parked = {name for letter in found for name in (letter.id, letter.asked_as)}
+    parked |= {removal.id for removal in removals if removal.id is not None}
+    outages = _outages(lab)
+    began = min((operation.asked for operation in noted.operations), default=math.inf)
+    return replace(
+        noted,
+        operations=[_with_outcome(operation, parked) for operation in noted.operations],
+        lines=[line for line in logged if line.id in names],
+        letters=[letter for letter in found if {letter.id, letter.asked_as} & names],
+        removals=[each for each in removals if each.id is None or each.id in names],
         queued=await queued(lab),
-        dropped=[str(each) for each in getattr(_faults(lab), "dropped", ()) if each in ids],
-        outages=_outages(lab, mine),
+        dropped=[str(each) for each in getattr(_faults(lab), "dropped", ()) if each in names],
+        outages=[each for each in outages if _end(each) >= began],
+        earlier=[each for each in outages if began > _end(each) >= began - AFTERMATH],
         until=time.time(),
         max_attempts=settings.max_attempts,
         delivery_limit=settings.delivery_limit,
+        waits=math.ceil(settings.lock_timeout / settings.retry_delays[0]) + 1,
     )
 
 
+def _edited(
+    operations: list[Operation], removals: Iterable[Removal], since: Start
+) -> Iterator[Operation]:
+    """What an operator sent in the place of letters, and was answered ok."""
+    senders = {operation.id: operation.user for operation in operations}
+    for removal in removals:
+        if removal.request is not None and removal.id in senders:
+            request = removal.request
+            yield Operation(
+                str(request["id"]),
+                request["action"],
+                request["version"],
+                without_secrets(request.get("data") or {}),
+                request.get("idempotency_key"),
+                user=senders[removal.id],
+                asked=since.at,
+                answered=removal.at,
+                outcome="ok",
+                code=None,
+                replied=True,
+                accepted=True,
+            )
+
+
+def _with_outcome(operation: Operation, parked: set[str]) -> Operation:
+    """Of poison no answer tells what became of it."""
+    if operation.is_poison and operation.id in parked:
+        return replace(operation, outcome="refused", code=PARKED, parked=True)
+    return operation
+
+
 def _settings(lab: "Lab") -> Settings:
-    """What its workers were told, but for addresses, of which the ledger makes no use."""
+    """What its workers were given, but for addresses, of which the ledger makes no use."""
     given = {name.upper(): str(value) for name, value in lab._settings.items()}
     addresses = {"AMQP_URL": "amqp://unused", "DATABASE_URL": "postgres://unused"}
     return Settings.from_env(given | addresses)
-
-
-def _short(digest: str) -> str:
-    """Whoever the server does not know: a name that nobody can guess a key from."""
-    return hashlib.sha256(f"unknown {digest}".encode()).hexdigest()[:8] if digest else "nobody"
-
-
-def _claimed(row: tuple[Any, ...]) -> tuple[Claim, str]:
-    user_id, scope, key, reply = row
-    return Claim(str(user_id), BY_ID if scope == "request" else scope, key), reply
 
 
 async def queued(lab: "Lab") -> dict[str, int]:
@@ -106,61 +128,21 @@ def _is_retry(queue: str) -> bool:
     return queue.startswith("api.retry.")
 
 
-async def _letters(lab: "Lab") -> list[Letter]:
-    """What is in the dead letter queue, which is left as it was: closing gives everything back."""
-    table = await lab.queues()
-    count = int(table["ready"].get(DEAD_LETTERS, 0))
-    letters: list[Letter] = []
-    complete = asyncio.Event()
-
-    async def look(message: AbstractIncomingMessage) -> None:
-        letters.append(_letter(message))
-        if len(letters) >= count:
-            complete.set()
-
-    if count:
-        async with await aio_pika.connect(lab.amqp_url) as connection:
-            channel = await connection.channel()
-            queue = await channel.get_queue(DEAD_LETTERS, ensure=False)
-            await queue.consume(look)
-            await asyncio.wait_for(complete.wait(), 60)
-            await channel.close()
-    return letters
-
-
-def _letter(message: AbstractIncomingMessage) -> Letter:
-    failures = message.headers.get(FAILURES)
-    attempts = [f["attempt"] for f in _tables(failures) if isinstance(f.get("attempt"), int)]
-    reason = str(message.headers.get("x-reason", "unknown"))
-    return Letter(_id(message), reason, max(attempts, default=0))
-
-
-def _tables(failures: Any) -> list[dict[str, Any]]:
-    return [f for f in failures if isinstance(f, dict)] if isinstance(failures, list) else []
-
-
-def _id(message: AbstractIncomingMessage) -> str:
-    """The request's, or AMQP's own, which our client makes the same."""
-    try:
-        document = from_json(message.body)  # unlike json, it has a limit for how deep a body may be
-        return str(document["id"])
-    except (ValueError, TypeError, KeyError):
-        return message.correlation_id or ""
-
-
 def _faults(lab: "Lab") -> Any:
     return getattr(lab, "faults", None)
 
 
-def _outages(lab: "Lab", operations: list[Operation]) -> list[Outage]:
-    """Those of this run, by the timeline that the lab's faults keep."""
+def _outages(lab: "Lab") -> list[Outage]:
+    """By the timeline that the lab's faults keep."""
     faults = _faults(lab)
-    if faults is None or not operations:
+    if faults is None:
         return []
-    began = min(o.asked for o in operations)
     rows = faults.timeline()[["fault", "target", "at", "healed"]].itertuples(index=False)
-    outages = [Outage(f"{f} {t}".strip(), _seconds(at) or 0.0, _seconds(h)) for f, t, at, h in rows]
-    return [o for o in outages if o.healed is None or o.healed >= began]
+    return [Outage(f"{f} {t}".strip(), _seconds(at) or 0.0, _seconds(h)) for f, t, at, h in rows]
+
+
+def _end(outage: Outage) -> float:
+    return math.inf if outage.healed is None else outage.healed
 
 
 def _seconds(moment: Any) -> float | None:

@@ -16,7 +16,7 @@ LOOKS = 2
 """A request on its way from one queue to the next could be missed by one look."""
 
 SILENCE = 2.0
-"""Seconds of waiting before it is told what we wait for."""
+"""Seconds of waiting before it says what it waits for."""
 
 
 async def drained(lab: "Lab", waiting: Callable[[], int], within: float) -> bool:

@@ -1,74 +1,93 @@
 """Everything that a verdict is made of: plain values, which a test can falsify and a file keep."""
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from stdnum import isbn
-from stdnum.exceptions import ValidationError
-
 from labkit.ledger.operations import Claim, Operation
+from labkit.ledger.others import Others
 
-What = Literal["create", "update", "delete"]
+What = Literal["create", "update", "delete", "truncate"]
 
-TABLES = {"book_v1": "books_v1", "book_v2": "books_v2", "author_v2": "authors"}
 COLUMNS = {
     "books_v1": ("title", "author", "year", "isbn"),
     "books_v2": ("title", "author_id", "genre", "year", "isbn"),
     "authors": ("name", "birth_year", "country"),
 }
+"""What a request can set. A row has an id and the time when it was made, too."""
+
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What a write does to the database, if it is applied."""
-
-    what: What
-    table: str
-    row_id: int | None
-    """None for a new row, whose id nobody knows before."""
-    values: str
-    """The columns that it sets, as JSON."""
-
-    def __str__(self) -> str:
-        row = "" if self.row_id is None else f" {self.row_id}"
-        return f"{self.what} in {self.table}{row} {self.values}"
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """One committed change of one row, as PostgreSQL noted it in the same transaction."""
 
-    effect: Effect
+    number: int
+    """The changes of a row are in this order: its lock made them come one after the other."""
+    transaction: str
+    what: What
+    table: str
     row_id: int
+    before: Row | None = None
+    after: Row | None = None
+    noted: float = 0.0
+    """Seconds since 1970, right before the commit: it was not to be seen earlier."""
+
+    def __str__(self) -> str:
+        state = f" {as_json(self.after)}" if self.after is not None else ""
+        return f"{self.what} in {self.table} {self.row_id}{state}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Line:
-    """What a worker logged of one delivery of a request."""
+    """What a worker logged of one delivery of a request, after its reply."""
 
     id: str
     attempt: int
     outcome: str
+    worker: str = field(default="", compare=False)
+    at: float | None = field(default=None, compare=False)
+    """Seconds since 1970."""
+    took: float = field(default=0.0, compare=False)
+    """Seconds from the delivery to the reply."""
 
     @property
     def final(self) -> bool:
         """Whether the worker sent a reply; else it only set the request aside for later."""
         return self.outcome != "tried again later"
 
+    @property
+    def parks(self) -> bool:
+        """Whether the worker says that it put the request into the dead letter queue."""
+        return self.outcome in ("unavailable", "internal", "malformed")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Letter:
     """One dead letter; ``attempts`` are those that its headers tell of."""
 
     id: str
     reason: str
     attempts: int
+    asked_as: str = ""
+    """AMQP's own id of the request, which an unreadable body does not hide."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An operator took letters out of the dead letter queue; ``id`` is None for all of them."""
+
+    id: str | None
+    how: str
+    at: float
+    request: Mapping[str, Any] | None = None
+    """What was sent in the letter's place, if it was edited."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outage:
     """One fault, from when it began until it was healed; seconds since 1970."""
 
@@ -83,83 +102,52 @@ class Evidence:
 
     operations: list[Operation]
     changes: list[Change] = field(default_factory=list)
+    """By number."""
+    claimed: list[tuple[str, Claim]] = field(default_factory=list)
+    """Transaction and claim: which request each transaction says that it is for."""
+    begun: dict[str, list[Row]] = field(default_factory=dict)
+    """Table → its rows when the run began."""
+    ended: dict[str, list[Row]] | None = None
+    """The same at its end; None if that was not looked at."""
     stored: list[tuple[Claim, str]] = field(default_factory=list)
     """The replies that the server has stored, ``[data, error]`` as JSON."""
+    others: Others = field(default_factory=Others)
+    """Who else may have changed something."""
     lines: list[Line] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
+    removals: list[Removal] = field(default_factory=list)
     queued: dict[str, int] = field(default_factory=dict)
     """Requests that were still in a queue, or in a worker's hands, after the draining."""
     dropped: list[str] = field(default_factory=list)
     """Ids of requests that a fault took away on purpose."""
     outages: list[Outage] = field(default_factory=list)
+    earlier: list[Outage] = field(default_factory=list)
+    """Those that were healed shortly before the run began."""
+    titles: list[str] = field(default_factory=list)
+    """Every title, in the order of the database's collation."""
+    words: dict[str, list[str]] = field(default_factory=dict)
+    """Words of a filter → the titles and names which have them all, by PostgreSQL."""
     until: float = 0.0
     """When the last was seen; seconds since 1970."""
     max_attempts: int = 4
     delivery_limit: int = 5
+    waits: int = 0
+    """How often one attempt may be put off, because others that want the same are before it."""
 
 
-def effect_of(operation: Operation) -> Effect | None:
-    """What the operation asks for; None for a read."""
-    if operation.resource is None:
-        return None
-    table = TABLES[operation.resource]
-    given = {n: _as_stored(operation.version, n, v) for n, v in operation.data.items()}
-    if operation.action.startswith("create"):
-        return inserted(table, given)
-    row_id = given.pop("id", None)
-    row_id = row_id if isinstance(row_id, int) else -1
-    if operation.action.startswith("update"):
-        return updated(table, row_id, given)
-    return deleted(table, row_id)
+def row_of(table: str, document: Mapping[str, Any]) -> Row:
+    """A row, from PostgreSQL or from a reply, such that equal rows are equal."""
+    row = {name: document.get(name) for name in ("id", *COLUMNS[table])}
+    return row | {"created_at": _moment(document.get("created_at"))}
 
 
-def inserted(table: str, row: Mapping[str, Any]) -> Effect:
-    """A new row with these values; a column that is not named is empty."""
-    return Effect("create", table, None, _json({n: row.get(n) for n in COLUMNS[table]}))
-
-
-def updated(table: str, row_id: int, changes: Mapping[str, Any]) -> Effect:
-    return Effect("update", table, row_id, _json(changes))
-
-
-def deleted(table: str, row_id: int) -> Effect:
-    return Effect("delete", table, row_id, "{}")
-
-
-def _as_stored(version: str, name: str, value: Any) -> Any:
-    """Version 2 stores every spelling of an ISBN as the same 13 digits."""
-    if (version, name) != ("v2", "isbn") or not isinstance(value, str):
-        return value
+def _moment(text: Any) -> Any:
+    """One spelling for each moment."""
     try:
-        return isbn.to_isbn13(isbn.validate(value))
-    except ValidationError:
-        return value
+        return datetime.fromisoformat(text).astimezone(UTC).isoformat()
+    except (TypeError, ValueError):
+        return text
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
-
-
-def by_effect(operations: Iterable[Operation]) -> dict[Effect, list[Operation]]:
-    """The writes; those that ask for the very same effect are together."""
-    grouped: defaultdict[Effect, list[Operation]] = defaultdict(list)
-    for operation in operations:
-        effect = effect_of(operation)
-        if effect is not None:
-            grouped[effect].append(operation)
-    return dict(grouped)
-
-
-def by_claim(operations: Iterable[Operation]) -> dict[Claim, list[Operation]]:
-    """The writes; those with the same key, or the same id, are together."""
-    grouped: defaultdict[Claim, list[Operation]] = defaultdict(list)
-    for operation in operations:
-        claim = operation.claim
-        if claim is not None:
-            grouped[claim].append(operation)
-    return dict(grouped)
-
-
-def counted(changes: Iterable[Change]) -> Counter[Effect]:
-    """How often each effect is there."""
-    return Counter(change.effect for change in changes)

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,8 @@ from labkit.errors import NoLedger
 from labkit.ledger import saved
 from labkit.ledger.collect import Start, begin, collect
 from labkit.ledger.draining import drained
-from labkit.ledger.operations import WAITING, Operation, without_secrets
+from labkit.ledger.operations import NO_REPLY, POISON, WAITING, Operation, without_secrets
+from labkit.ledger.others import Others
 from labkit.ledger.verdict import Verdict, as_table, judge
 from labkit.ledger.watched import Watched, user_of, with_reply
 
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
 class Ledger:
     """``client = Ledger(lab).watch(await lab.client())``; from then on every call is written down.
 
-    It knows of no other client's requests, and is confused by none. It begins with the first call:
-    PostgreSQL then starts to note every change of a book or an author in this lab.
+    It begins with the first call: PostgreSQL then starts to note every change of a book or an
+    author in this lab. Each of them has to be one that a watched client asked for, or one of
+    ``others``, who are named, or one that is recorded.
     """
 
     def __init__(self, lab: "Lab") -> None:
@@ -36,10 +39,40 @@ class Ledger:
         self._since: Start | None = None
         self._beginning = asyncio.Lock()
         self._verdict: Verdict | None = None
+        self._clients: list[Caller] = []
+        self._others = Others()
+        self._judged = 0
 
     def watch(self, client: Caller) -> Watched:
-        """The client, whose operations are written down from now on. It is lent, not owned."""
-        return Watched(client, self._operations, self.begin)
+        """The client, whose operations are written down from now on. It is borrowed, not owned."""
+        if client not in self._clients:
+            self._clients.append(client)
+        number = self._clients.index(client)
+        return Watched(client, self._operations, self.begin, number)
+
+    def others(
+        self,
+        *,
+        keys: Iterable[str] = (),
+        ids: Iterable[str] = (),
+        api_key: str | None = None,
+        everybody: bool = False,
+        sql: bool = False,
+    ) -> None:
+        """Name those whose changes are none of this run's, and no violation.
+
+        ``keys`` and ``ids`` are idempotency keys and ids of their requests, ``api_key`` is their
+        user's; ``everybody`` is any request that is not watched. ``sql`` is who changes the tables
+        by hand, and claims nothing. What was named before stays named.
+        """
+        them = self._others
+        self._others = Others(
+            [*them.keys, *keys],
+            [*them.ids, *ids],
+            [*them.users, *([user_of(api_key)] if api_key else [])],
+            them.everybody or everybody,
+            them.sql or sql,
+        )
 
     async def begin(self) -> None:
         """Have the changes of the database noted. The first call does it, too."""
@@ -60,9 +93,11 @@ class Ledger:
         """Write down a request that was sent without a watched client, by aio-pika for one.
 
         ``body`` is the request's JSON, ``reply`` that of the reply; None if none came: the outcome
-        is unknown. Call ``await ledger.begin()`` before the request is sent.
+        is unknown. Call ``await ledger.begin()`` before the request is sent: between these two
+        calls it was asked and answered, as far as the ledger knows.
         """
         request = json.loads(body) if isinstance(body, bytes) else dict(body)
+        now = time.time()
         operation = Operation(
             str(request["id"]),
             request["action"],
@@ -70,18 +105,31 @@ class Ledger:
             without_secrets(request.get("data") or {}),
             request.get("idempotency_key"),
             user=user_of(request.get("auth")),
-            asked=time.time(),
-            code="no reply",
+            asked=now if self._since is None else self._since.at,
+            code=NO_REPLY,
         )
         if reply is not None:
             operation = with_reply(operation, Reply(**json.loads(reply), body=reply))
+        self._add(operation)
+
+    def poison(self, request_id: str, *, accepted: bool = True) -> None:
+        """Write down a message that cannot be read, sent with this ``correlation_id``.
+
+        It has to end in the dead letter queue if the broker has ``accepted`` it: confirmed it, that
+        is. Without a confirm it may be anywhere.
+        """
+        nothing = Operation(request_id, POISON, "", {}, asked=time.time(), code=NO_REPLY)
+        self._add(replace(nothing, accepted=accepted))
+
+    def _add(self, operation: Operation) -> None:
         self._operations[len(self._operations)] = operation
 
     def operations(self) -> pd.DataFrame:
         """One row for each operation; those of the last verdict also tell where they ended."""
         known = list(self._operations.values())
-        judged = self._verdict is not None and len(self._verdict.evidence.operations) == len(known)
-        return self._verdict.operations if judged and self._verdict else as_table(known)
+        if self._verdict is not None and self._judged == len(known):
+            return self._verdict.operations
+        return as_table(known)
 
     async def verdict(self, within: float = 60.0) -> Verdict:
         """Waits up to ``within`` seconds until calls and queues are done with, and judges the run.
@@ -90,7 +138,8 @@ class Ledger:
         """
         since = await self._begun()
         await drained(self._lab, self._waiting, within)
-        evidence = await collect(self._lab, self._operations.values(), since)
+        evidence = await collect(self._lab, self._operations.values(), self._others, since)
+        self._judged = len(self._operations)
         self._verdict = judge(evidence)
         return self._verdict
 

@@ -10,8 +10,8 @@ from server.errors import ApiError, from_wire
 Outcome = Literal["ok", "refused", "unknown"]
 """``refused`` is a definite error: this request surely had no effect. ``unknown`` is all else."""
 
-WAITING, CANCELLED = "waiting", "cancelled"
-"""Codes of what has no answer yet, and of what its caller did not wait for."""
+WAITING, CANCELLED, NO_REPLY = "waiting", "cancelled", "no reply"
+"""Codes of what has no answer yet, what its caller gave up, and what no answer is known of."""
 
 RESOURCES = {
     ("v1", "book"): "book_v1",
@@ -20,13 +20,27 @@ RESOURCES = {
 }
 """What a write is about, by version and noun: the scope of its idempotency key."""
 
+TABLES = {
+    ("v1", "book"): "books_v1",
+    ("v2", "book"): "books_v2",
+    ("v2", "author"): "authors",
+}
+GETS = ("get_book", "get_author")
+LISTS = ("get_books", "get_authors")
+
+POISON = "poison"
+"""The action of a message that cannot be read: it has to end in the dead letter queue."""
+
+PARKED = "parked"
+"""The code of poison that is in the dead letter queue: what has to become of it."""
+
 BY_ID = "request"
 """The scope of a write without a key: the server claims it by its id."""
 
 SECRETS = ("auth_token", "password", "auth")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """What an effect may happen once for: whose it is, the scope, and the key or the id."""
 
@@ -38,7 +52,7 @@ class Claim:
         return f"id {self.key}" if self.scope == BY_ID else f"key {self.key} ({self.scope})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One request of a client, under one id; times in seconds since 1970."""
 
@@ -52,21 +66,52 @@ class Operation:
     """Who asked: equal names are the same user."""
     transport: str = "amqp"
     asked: float = 0.0
+    deadline: float | None = None
+    """Until when its caller was going to wait; None if that is not known."""
     answered: float | None = None
+    """When its call ended, in whatever way."""
     outcome: Outcome = "unknown"
     code: str | None = WAITING
     """Of the error; None if it was answered ok."""
     replied: bool = False
     """Whether a reply of the server came, be it ok or an error."""
     replayed: bool = False
+    parked: bool = False
+    """The reply says that the request is in the dead letter queue."""
     answer: str | None = None
-    """The reply's body but for its correlation id. None without a reply; a read's is not kept."""
+    """The reply's body but for its correlation id. None without a reply."""
     row_id: int | None = None
-    """Of the row that the reply tells of."""
+    """Of the row that the reply to a write tells of."""
     accepted: bool = False
     """The broker confirmed it, or it was answered: from then on it must not get lost."""
     sent: int = 0
     """How often the client published it."""
+    client: int = 0
+    """Equal numbers are the same client, and the same reply queue."""
+    steady: bool = False
+    """Whether the client had the same connection from the call's beginning to its end."""
+
+    @property
+    def noun(self) -> str:
+        """``book`` or ``author``; a list's too."""
+        return self.action.partition("_")[2].removesuffix("s")
+
+    @property
+    def table(self) -> str | None:
+        """What it reads or writes; None for ``ping``, say."""
+        return TABLES.get((self.version, self.noun))
+
+    @property
+    def is_poison(self) -> bool:
+        return self.action == POISON
+
+    @property
+    def is_list(self) -> bool:
+        return self.action in LISTS and self.table is not None
+
+    @property
+    def is_get(self) -> bool:
+        return self.action in GETS and self.table is not None
 
     @property
     def resource(self) -> str | None:

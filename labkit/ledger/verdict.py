@@ -1,13 +1,18 @@
-"""The judgement of a run: seven invariants, and what was seen where one does not hold."""
+"""The judgement of a run: ten invariants, how much each of them could judge, and what was seen
+where one does not hold.
+"""
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 
-from labkit.ledger.evidence import Evidence, counted, effect_of
-from labkit.ledger.invariants import INVARIANTS, Violation
+from labkit.ledger.evidence import Evidence
+from labkit.ledger.findings import Findings, Violation
+from labkit.ledger.invariants import INVARIANTS
 from labkit.ledger.operations import Operation, tally
+from labkit.ledger.run import Run
 from labkit.ledger.whereabouts import Account, counts
 
 COLUMNS = ["invariant", "operation", "seen"]
@@ -19,6 +24,14 @@ class Verdict:
 
     evidence: Evidence
     found: tuple[Violation, ...]
+    judged: dict[str, int]
+    """Invariant → how many operations it could judge; for I7 they are heals, for I8 changes, and
+    for I9 and I10 what was read of each row or list.
+    """
+
+    @cached_property
+    def _run(self) -> Run:
+        return Run(self.evidence)
 
     @property
     def ok(self) -> bool:
@@ -34,34 +47,35 @@ class Verdict:
     @property
     def counts(self) -> dict[str, int]:
         """How many requests the broker accepted, and where each of them ended."""
-        return counts(self.evidence)
+        return counts(self._run)
 
     @property
     def operations(self) -> pd.DataFrame:
         """One row for each: what was asked, what was answered, and what became of it."""
-        account, there = Account.of(self.evidence), counted(self.evidence.changes)
+        run = self._run
+        account, applied = Account.of(run), run.owned.applied
         table = as_table(self.evidence.operations)
         table["where"] = [account.where(o) for o in self.evidence.operations]
-        effects = [effect_of(o) for o in self.evidence.operations]
-        table["in the database"] = [0 if e is None else there[e] for e in effects]
+        claims = [operation.claim for operation in self.evidence.operations]
+        made = [0 if claim is None else len(applied.get(claim, ())) for claim in claims]
+        table["in the database"] = made
         return table
 
     @property
     def summary(self) -> pd.DataFrame:
-        """One row for each invariant."""
+        """One row for each invariant: how many operations it judged, and what it found."""
         seen = Counter(violation.invariant for violation in self.found)
-        rows = [(name, text, seen[name]) for name, (text, _) in INVARIANTS.items()]
-        return pd.DataFrame(rows, columns=["invariant", "says", "violations"]).set_index(
-            "invariant"
-        )
+        rows = [(n, text, self.judged.get(n, 0), seen[n]) for n, (text, _) in INVARIANTS.items()]
+        columns = ["invariant", "says", "judged", "violations"]
+        return pd.DataFrame(rows, columns=columns).set_index("invariant")
 
     def __repr__(self) -> str:
         number = len(self.evidence.operations)
         asked = f"{number} operation{'s' * (number != 1)} ({tally(self.evidence.operations)})"
         if self.ok:
-            return f"Nothing lost, nothing doubled: all seven invariants hold for {asked}."
+            return f"Nothing lost, nothing doubled: all ten invariants hold for {asked}."
         seen = Counter(violation.invariant for violation in self.found)
-        broken = ", ".join(f"{name} {_often(count)}" for name, count in sorted(seen.items()))
+        broken = ", ".join(f"{name} {_often(count)}" for name, count in seen.items())
         first = self.found[0]
         return f"Violated in {asked}: {broken}. First {first.invariant}: {first.seen}."
 
@@ -72,8 +86,14 @@ class Verdict:
 
 def judge(evidence: Evidence) -> Verdict:
     """All that is violated, in the order of the invariants."""
-    found = (violation for _, law in INVARIANTS.values() for violation in law(evidence))
-    return Verdict(evidence, tuple(found))
+    run = Run(evidence)
+    findings = []
+    for name, (_, law) in INVARIANTS.items():
+        found = Findings(name)
+        law(run, found)
+        findings.append(found)
+    violations = tuple(violation for found in findings for violation in found.violations)
+    return Verdict(evidence, violations, {found.invariant: found.judged for found in findings})
 
 
 def as_table(operations: list[Operation]) -> pd.DataFrame:

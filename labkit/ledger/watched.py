@@ -1,6 +1,8 @@
 """A client whose every operation is written down."""
 
+import base64
 import hashlib
+import json
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -15,14 +17,18 @@ Begin = Callable[[], Awaitable[None]]
 
 
 class Watched(Caller):
-    """The same calls, with the same results and errors, as those of ``client``, which is lent.
+    """The same calls, with the same results and errors, as those of ``client``, which is borrowed.
 
     Each is written into ``operations`` when it is asked, and again when it has ended: also one
     that is cancelled.
     """
 
-    def __init__(self, client: Caller, operations: dict[int, Operation], begin: Begin) -> None:
+    def __init__(
+        self, client: Caller, operations: dict[int, Operation], begin: Begin, number: int
+    ) -> None:
+        """``number`` is the client's own: it may be watched twice."""
         super().__init__(client._timeout)
+        self._number = number
         self._client = client
         self._operations = operations
         self._begin = begin
@@ -54,15 +60,18 @@ class Watched(Caller):
         await self._begin()
         request_id = request_id or str(uuid.uuid4())
         number = len(self._operations)
+        asked, link = time.time(), self._link()
         self._operations[number] = Operation(
             request_id,
             action,
             version,
             without_secrets(data or {}),
             idempotency_key,
-            user=self._user,
+            user=self._user or _subject(data or {}),
             transport=self._transport,
-            asked=time.time(),
+            asked=asked,
+            deadline=asked + (self._timeout if timeout is None else timeout),
+            client=self._number,
         )
         self._numbers[request_id] = number
         try:
@@ -76,7 +85,8 @@ class Watched(Caller):
             )
         except BaseException as error:
             outcome, code = failed(error)
-            self._note(number, outcome=outcome, code=code)
+            steady = link is not None and link is self._link()
+            self._note(number, outcome=outcome, code=code, steady=steady)
             raise
         else:
             self._operations[number] = with_reply(self._operations[number], reply)
@@ -84,6 +94,11 @@ class Watched(Caller):
         finally:
             if self._numbers.get(request_id) == number:
                 del self._numbers[request_id]
+
+    def _link(self) -> object | None:
+        """The client's connection, unless it is lost."""
+        link = getattr(self._client, "_link", None)
+        return None if link is None or link.lost.is_set() else link
 
     def _note(self, number: int, **changes: Any) -> None:
         operation = self._operations[number]
@@ -113,11 +128,22 @@ def with_reply(operation: Operation, reply: Reply) -> Operation:
         replied=True,
         accepted=True,
         replayed=reply.replayed,
-        answer=essence(reply.body) if kept else None,
+        parked=reply.parked,
+        answer=essence(reply.body) if operation.table is not None else None,
         row_id=row_id if kept and isinstance(row_id, int) else None,
     )
 
 
 def user_of(api_key: str | None) -> str:
-    """A name for whoever has this key, which is no secret: a digest, as the server keeps it."""
+    """A name for the user of this key, which is no secret: a digest, as the server keeps it."""
     return hashlib.sha256(api_key.encode()).hexdigest() if api_key else ""
+
+
+def _subject(data: dict[str, Any]) -> str:
+    """The user that a token says it is of: its subject, which is not secret."""
+    try:
+        _, payload, _ = str(data["auth_token"]).split(".")
+        said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return str(said["sub"])
+    except (KeyError, ValueError, TypeError):
+        return ""

@@ -1,11 +1,12 @@
 """Where each accepted request ended: the accounting behind I5."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from labkit.ledger.evidence import Evidence
 from labkit.ledger.operations import BY_ID, Claim, Operation
+from labkit.ledger.run import Run
 
 Where = Literal[
     "replied", "dead-lettered", "reply lost", "still queued", "dropped", "not accepted", "lost"
@@ -18,33 +19,45 @@ PLACES: tuple[Where, ...] = ("replied", "reply lost", "dead-lettered", "still qu
 class Account:
     """What the evidence proves, request by request."""
 
-    replied: frozenset[str]
     finished: frozenset[str]
     """Ids whose reply a worker sent, by its log."""
     stored: frozenset[Claim]
-    parked: frozenset[str]
+    letters: frozenset[str]
+    removed: Mapping[str | None, float]
+    """Id of a letter that an operator took away, or None for all of them → when, at the latest."""
     dropped: frozenset[str]
     anything_queued: bool
 
     @classmethod
-    def of(cls, evidence: Evidence) -> "Account":
-        askers = Counter(o.claim for o in evidence.operations if o.claim is not None)
+    def of(cls, run: Run) -> "Account":
+        evidence = run.evidence
+        removed: defaultdict[str | None, float] = defaultdict(float)
+        for removal in evidence.removals:
+            removed[removal.id] = max(removed[removal.id], removal.at)
         return cls(
-            replied=frozenset(o.id for o in evidence.operations if o.replied),
             finished=frozenset(line.id for line in evidence.lines if line.final),
             # A key's reply may have been stored for a duplicate: it proves nothing for the others.
-            stored=frozenset(c for c, _ in evidence.stored if c.scope == BY_ID or askers[c] == 1),
-            parked=frozenset(letter.id for letter in evidence.letters),
+            stored=frozenset(
+                claim for claim in run.stored if claim.scope == BY_ID or len(run.askers[claim]) == 1
+            ),
+            letters=frozenset(n for each in evidence.letters for n in (each.id, each.asked_as)),
+            removed=dict(removed),
             dropped=frozenset(evidence.dropped),
             anything_queued=any(evidence.queued.values()),
         )
 
+    def parked(self, operation: Operation) -> bool:
+        """Whether it is in the dead letter queue, or an operator took it from there."""
+        taken = (self.removed.get(name, 0.0) for name in (operation.id, None))
+        return operation.id in self.letters or any(at >= operation.asked for at in taken if at)
+
     def where(self, operation: Operation) -> Where:
         """The first that is proven, in this order."""
+        finished = operation.id in self.finished or operation.claim in self.stored
         proofs: list[tuple[Where, bool]] = [
             ("replied", operation.replied),
-            ("dead-lettered", operation.id in self.parked),
-            ("reply lost", operation.id in self.finished or operation.claim in self.stored),
+            ("dead-lettered", self.parked(operation)),
+            ("reply lost", finished and not operation.is_poison),
             ("dropped", operation.id in self.dropped),
             ("not accepted", not operation.accepted),
             ("still queued", self.anything_queued),
@@ -52,14 +65,15 @@ class Account:
         return next((place for place, proven in proofs if proven), "lost")
 
 
-def whereabouts(evidence: Evidence) -> list[tuple[Operation, Where]]:
+def whereabouts(run: Run) -> list[tuple[Operation, Where]]:
     """Of every operation that a broker could have accepted."""
-    account = Account.of(evidence)
-    return [(o, account.where(o)) for o in evidence.operations if o.transport == "amqp"]
+    account = Account.of(run)
+    operations = run.evidence.operations
+    return [(o, account.where(o)) for o in operations if o.transport == "amqp"]
 
 
-def counts(evidence: Evidence) -> dict[str, int]:
+def counts(run: Run) -> dict[str, int]:
     """How many requests were accepted, and where those ended."""
-    found = Counter(where for _, where in whereabouts(evidence))
+    found = Counter(where for _, where in whereabouts(run))
     accepted = sum(found.values()) - found["not accepted"]
     return {"accepted": accepted, **{place: found[place] for place in (*PLACES, "lost")}}

@@ -3,9 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aio_pika
+import asyncpg
 import pytest
 
 from labkit import Lab, Ledger
@@ -101,14 +103,61 @@ async def test_requests_of_others_do_not_confuse_it_and_can_be_recorded(lab: Lab
             await channel.default_exchange.publish(message, REQUESTS)
             answered = await eventually(lambda: replies.get(fail=False, no_ack=True))
     stranger = await lab.client()
-    await stranger.call("create_book", BOOK)
-    assert (await ledger.verdict()).ok
+    await stranger.call("create_book", BOOK, idempotency_key="a stranger's")
+    found = (await ledger.verdict()).violations
+    assert found["invariant"].tolist() == ["I8", "I8"]
+    assert "a stranger's" in found["seen"][1]
     ledger.record(request | {"data": BOOK}, answered.body)
     ledger.record(request | {"id": "never", "data": BOOK | {"title": "Never sent"}})
-    verdict = await ledger.verdict()
-    # The stranger asked for the very same book, and the ledger knows nothing of that.
-    assert verdict.violations["invariant"].tolist() == ["I2"]
+    ledger.others(keys=["a stranger's"])
+    assert (await ledger.verdict()).ok
     assert (await lab.queues()).loc[DEAD_LETTERS, "ready"] == 2
+
+
+async def test_dead_letters_that_an_operator_took_away_are_accounted_for(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Each in its way; what was taken by no operator of the lab's is missing."""
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    await ledger.begin()
+    async with failing(lab):
+        for name in ("replayed", "edited", "archived", "purged"):
+            reply = await client.request("create_book", DUNE | {"title": name}, request_id=name)
+            assert reply.parked
+    assert (await ledger.verdict()).counts["replied"] == 4
+    await lab.dead_letters.replay(ids="replayed")
+    await lab.dead_letters.edit("edited", data=DUNE | {"title": "with other data"})
+    await lab.dead_letters.archive(tmp_path / "letters", ids="archived")
+    await lab.dead_letters.purge(DEAD_LETTERS)
+    verdict = await ledger.verdict()
+    assert verdict.ok, verdict
+    assert sorted((await lab.rows("books_v1"))["title"]) == ["replayed", "with other data"]
+
+
+async def test_a_dead_letter_that_was_taken_in_passing_is_missed(lab: Lab) -> None:
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    await ledger.begin()
+    async with failing(lab):
+        await client.request("create_book", DUNE, request_id="taken")
+    async with await aio_pika.connect(lab.amqp_url) as connection:
+        channel = await connection.channel()
+        await (await channel.get_queue(DEAD_LETTERS)).purge()
+    (violation,) = (await ledger.verdict()).found
+    assert (violation.invariant, violation.operation) == ("I5", "taken")
+
+
+@asynccontextmanager
+async def failing(lab: Lab) -> AsyncIterator[None]:
+    """The database takes no book."""
+    connection = await asyncpg.connect(lab.database_url)
+    try:
+        await connection.execute("ALTER TABLE books_v1 ADD CONSTRAINT never CHECK (id < 0)")
+        yield
+        await connection.execute("ALTER TABLE books_v1 DROP CONSTRAINT never")
+    finally:
+        await connection.close()
 
 
 async def test_a_server_that_checks_and_then_stores_is_caught(

@@ -1,0 +1,58 @@
+"""The dead letters of a lab, as far as the ledger needs them."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+from pydantic_core import from_json
+
+from labkit.ledger.evidence import Letter
+from server.contract import ASKED_AS, FAILURES
+from server.topology import DEAD_LETTERS
+
+if TYPE_CHECKING:
+    from labkit.lab import Lab
+
+
+async def letters(lab: "Lab") -> list[Letter]:
+    """What is in the dead letter queue, which is left as it was: closing gives everything back."""
+    table = await lab.queues()
+    count = int(table["ready"].get(DEAD_LETTERS, 0))
+    found: list[Letter] = []
+    complete = asyncio.Event()
+
+    async def look(message: AbstractIncomingMessage) -> None:
+        found.append(_letter(message))
+        if len(found) >= count:
+            complete.set()
+
+    if count:
+        async with await aio_pika.connect(lab.amqp_url) as connection:
+            channel = await connection.channel()
+            queue = await channel.get_queue(DEAD_LETTERS, ensure=False)
+            await queue.consume(look)
+            await asyncio.wait_for(complete.wait(), 60)
+            await channel.close()
+    return found
+
+
+def _letter(message: AbstractIncomingMessage) -> Letter:
+    failures = message.headers.get(FAILURES)
+    attempts = [f["attempt"] for f in _tables(failures) if isinstance(f.get("attempt"), int)]
+    reason = str(message.headers.get("x-reason", "unknown"))
+    asked_as = str(message.headers.get(ASKED_AS) or message.correlation_id or "")
+    return Letter(_id(message), reason, max(attempts, default=0), asked_as)
+
+
+def _tables(failures: Any) -> list[dict[str, Any]]:
+    return [f for f in failures if isinstance(f, dict)] if isinstance(failures, list) else []
+
+
+def _id(message: AbstractIncomingMessage) -> str:
+    """The request's, or AMQP's own, which our client makes the same."""
+    try:
+        document = from_json(message.body)  # unlike json, it has a limit for how deep a body may be
+        return str(document["id"])
+    except (ValueError, TypeError, KeyError):
+        return message.correlation_id or ""
