@@ -218,6 +218,8 @@ def test_i5_names_a_reply_that_was_sent_and_did_not_come_without_a_fault() -> No
     short = waited(deadline=11.0, answered=11.0)
     (violation,) = found(short, other, lines=[sent(), sent("b", 10.4)])
     assert "a later one came" in violation.seen
+    reset = [Outage("reset", 10.1, 10.3)]
+    assert seen(short, other, lines=[sent(), sent("b", 10.4)], outages=reset) == []
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,17 @@ def test_i9_looks_for_one_moment_at_which_all_of_a_list_was_so() -> None:
     assert seen(one, two, torn, changes=changes, **THERE) == ["I9"]
 
 
+def test_i9_looks_for_one_moment_also_of_what_is_missing() -> None:
+    """The first book is deleted, and then the second: a list has both, or the second, or none."""
+    changes = [changed(SHELF[0], None, 1, 20.0), changed(SHELF[1], None, 2, 22.0)]
+    one = delete("d", 1, asked=19.0, answered=21.0)
+    two = delete("e", 2, asked=21.5, answered=23.0)
+    for shown in (SHELF, SHELF[1:], SHELF[2:]):
+        assert seen(one, two, listed(shown, 18, 24), changes=changes, **THERE) == []
+    torn = listed([SHELF[0], *SHELF[2:]], 18, 24)
+    assert seen(one, two, torn, changes=changes, **THERE) == ["I9"]
+
+
 def books(*known: Row) -> dict[str, Any]:
     return {"begun": {"books_v2": list(known), "authors": [AUSTEN]}}
 
