@@ -137,7 +137,6 @@ def _members(
 
 
 def _plain(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and (not math.isfinite(value) or abs(value) > LARGEST_ID):
-        return TOO_LARGE
-    return value
+    is_too_large = isinstance(value, int) and abs(value) > LARGEST_ID
+    is_no_number = isinstance(value, float) and not math.isfinite(value)
+    return TOO_LARGE if is_too_large or is_no_number else value

@@ -26,12 +26,12 @@ Bar = Callable[[Database], Awaitable[None]]
 
 async def revoke_the_key(database: Database) -> None:
     async with database.transaction() as connection:
-        await connection.execute(text("UPDATE api_keys SET revoked_at = now() WHERE user_id = 2"))
+        await connection.execute(text("UPDATE api_keys SET revoked_at = now() WHERE label = ''"))
 
 
 async def demote(database: Database) -> None:
     async with database.transaction() as connection:
-        await connection.execute(text("UPDATE users SET role = 'reader' WHERE id = 2"))
+        await connection.execute(text("UPDATE users SET role = 'reader' WHERE name = 'Ida'"))
 
 
 async def expire(database: Database) -> None:
