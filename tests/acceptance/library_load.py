@@ -55,7 +55,7 @@ class Reader:
             book = {"title": f"{genre} {name}", "genre": genre, "year": 1800, **by}
             made = await self._ask("create_book", book, "v2", f"{name} {genre}") or {"id": 1}
             await self._ask("update_book", {"id": made.get("id", 1), "year": 1850}, "v2")
-            await self._ask("get_book", {"id": made["id"]}, "v2")
+            await self._ask("get_book", {"id": made.get("id", 1)}, "v2")
         for filters in ({"genre": "poem"}, {"title": "novel", "sort": "-title"}, {"author": name}):
             await self._pages("get_books", "v2", {"limit": 3, **filters})
         await self._ask("delete_author", {"id": by["author_id"]}, "v2", f"{name} no")
