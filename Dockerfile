@@ -14,7 +14,7 @@ FROM packages AS server
 COPY server server
 # Compiled here, because whoever runs the code may not write beside it; and imported once, because a
 # package missing from its group has to stop the build.
-RUN python -m compileall -q server && python -c "import server.__main__, server.amqp, server.rest"
+RUN python -m compileall -q server && python -c "import server.__main__, server.transports.amqp.worker, server.transports.http.app"
 USER lab
 CMD ["python", "-m", "server", "worker"]
 

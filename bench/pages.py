@@ -14,10 +14,10 @@ import pandas as pd
 from sqlalchemy import text
 
 from labkit.services import private_services
-from server import auth
-from server.application import Application
-from server.contract import Request
-from server.database import Database
+from server.application.dispatcher import Dispatcher
+from server.contract.envelope import Request
+from server.persistence.database import Database
+from server.security import authentication
 from server.settings import Settings
 
 BOOKS = 1_000_000
@@ -39,8 +39,8 @@ async def main() -> pd.DataFrame:
         database = Database(settings)
         try:
             await _fill(database, settings)
-            application = Application(database)
-            rows = [await _compare(application, settings.api_key, sort) for sort in SORTS]
+            dispatcher = Dispatcher(database)
+            rows = [await _compare(dispatcher, settings.api_key, sort) for sort in SORTS]
         finally:
             await database.close()
     columns = ["sorted by", "page 1 (ms)", f"page {FAR:,} (ms)", "ratio"]
@@ -51,7 +51,7 @@ async def _fill(database: Database, settings: Settings) -> None:
     print(f"  making {BOOKS:,} books …")  # noqa: T201
     await database.create_tables()
     async with database.transaction() as connection:
-        await auth.prepare(connection, settings.api_key)
+        await authentication.prepare(connection, settings.api_key)
         await connection.execute(text("INSERT INTO authors (name) VALUES ('Nobody')"))
     # A million rows take longer than a command may take in a server.
     for _ in range(10):
@@ -61,14 +61,14 @@ async def _fill(database: Database, settings: Settings) -> None:
         await connection.execute(text("ANALYZE books_v2"))
 
 
-async def _compare(application: Application, key: str, sort: str) -> tuple[Any, ...]:
+async def _compare(dispatcher: Dispatcher, key: str, sort: str) -> tuple[Any, ...]:
     async def page(cursor: str | None) -> tuple[float, str | None]:
         data = {"sort": sort, "limit": PAGE, "cursor": cursor}
         request = Request.model_validate(
             {"id": "1", "version": "v2", "action": "get_books", "data": data, "auth": key}
         )
         start = time.perf_counter()
-        reply = await application.execute(request)
+        reply = await dispatcher.execute(request)
         return (time.perf_counter() - start) * 1000, reply.data["next"]
 
     print(f"  walking to page {FAR:,}, sorted by {sort} …")  # noqa: T201

@@ -5,19 +5,19 @@ The broker forgets a request before anything of it is kept elsewhere. Who dies i
 
 from aio_pika.abc import AbstractIncomingMessage
 
-from server.amqp import Worker
-from server.consumer import Consumer, Record
-from server.delivery import Delivery
+from server.transports.amqp.delivery import Delivery
+from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
+from server.transports.amqp.worker import Worker
 
 
-class AcksFirst(Consumer):
+class AcksFirst(DeliveryProcessor):
     """The right consumer in the wrong order."""
 
-    async def _work(self, delivery: Delivery, record: Record) -> None:
-        await super()._acknowledge(delivery.message, record)
-        await super()._work(delivery, record)
+    async def _work(self, delivery: Delivery, entry: LogEntry) -> None:
+        await super()._acknowledge(delivery.message, entry)
+        await super()._work(delivery, entry)
 
-    async def _acknowledge(self, message: AbstractIncomingMessage, record: Record) -> None:
+    async def _acknowledge(self, message: AbstractIncomingMessage, entry: LogEntry) -> None:
         """It is done already."""
 
 

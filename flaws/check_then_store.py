@@ -6,15 +6,15 @@ Between looking and storing there is time, and two requests that look in it both
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
-from server.application import Application
-from server.contract import Reply
-from server.database import Database
-from server.idempotency import Announce, Claim, Effect
-from server.models import IdempotencyKey
-from server.steps import Step
+from server.application.dispatcher import Dispatcher
+from server.application.idempotency import Announce, Claim, Effect
+from server.contract.envelope import Reply
+from server.contract.steps import Step
+from server.persistence.database import Database
+from server.persistence.models import IdempotencyKey
 
 
-class CheckThenStore(Application):
+class CheckThenStore(Dispatcher):
     """The right application, but for the moment in which a key is looked up and kept."""
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:

@@ -10,9 +10,9 @@ message that goes round in a circle, but only "if there was no rejections in the
 from typing import Any
 
 from flaws.process_block import ProcessBlock
-from server.amqp import Worker
+from server.contract.topology import DEAD_LETTERS, REQUESTS, Queue, topology
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, REQUESTS, Queue, topology
+from server.transports.amqp.worker import Worker
 
 BACK_AFTER = 100
 """Milliseconds that a message stays in the dead letter queue."""

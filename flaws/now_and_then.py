@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.application import Application
-from server.contract import Reply, Request
-from server.idempotency import Announce, Claim, Effect
+from server.application.dispatcher import Dispatcher
+from server.application.idempotency import Announce, Claim, Effect
+from server.contract.envelope import Reply, Request
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ class Turns:
         return wrong
 
 
-class NowAndThen(Application):
+class NowAndThen(Dispatcher):
     """The right application, but for some requests of these ``actions``."""
 
     actions: ClassVar[tuple[str, ...]]

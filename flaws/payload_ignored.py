@@ -5,12 +5,12 @@ The reply is that of the first request, so a client believes to have made what w
 
 from dataclasses import replace
 
-from server.application import Application
-from server.contract import Reply
-from server.idempotency import Announce, Claim, Effect
+from server.application.dispatcher import Dispatcher
+from server.application.idempotency import Announce, Claim, Effect
+from server.contract.envelope import Reply
 
 
-class PayloadIgnored(Application):
+class PayloadIgnored(Dispatcher):
     """The right application, but every request leaves the same fingerprint under its key."""
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:

@@ -10,23 +10,23 @@ from typing import ClassVar
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
 
-from server.consumer import Consumer, Record
+from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
 
 log = structlog.get_logger()
 
 
-class ProcessBlock(Consumer):
+class ProcessBlock(DeliveryProcessor):
     requeue: ClassVar[bool]
 
     async def process(self, message: AbstractIncomingMessage) -> None:
         delivery = self.delivery(message)
-        record = Record(message.correlation_id, delivery.attempt)
+        entry = LogEntry(message.correlation_id, delivery.attempt)
         try:
             async with message.process(requeue=self.requeue):
-                reply = await self._execute(delivery, record)
-                await self._reply(delivery, reply, record.id)
-                record.outcome = reply.outcome
+                reply = await self._execute(delivery, entry)
+                await self._reply(delivery, reply, entry.id)
+                entry.outcome = reply.outcome
         except Exception as error:
-            record.outcome = "tried again later"
-            log.warning("a failure", id=record.id, why=f"{type(error).__name__}: {error}")
-        log.info("request", **record.finished())
+            entry.outcome = "tried again later"
+            log.warning("a failure", id=entry.id, why=f"{type(error).__name__}: {error}")
+        log.info("request", **entry.finished())

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.amqp import Worker
-from server.application import Application
-from server.consumer import Consumer, Record
-from server.contract import Reply
-from server.delivery import Delivery
-from server.idempotency import Announce, Claim, Effect
+from server.application.dispatcher import Dispatcher
+from server.application.idempotency import Announce, Claim, Effect
+from server.contract.envelope import Reply
+from server.transports.amqp.delivery import Delivery
+from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
+from server.transports.amqp.worker import Worker
 
 
 @dataclass
@@ -32,7 +32,7 @@ _early: ContextVar[EarlyReply] = ContextVar("early reply")
 """That of the delivery which the current task works on: it goes past the application unseen."""
 
 
-class RepliesInTheTransaction(Application):
+class RepliesInTheTransaction(Dispatcher):
     """The right application, but the effect ends in the reply, before the commit."""
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
@@ -44,15 +44,15 @@ class RepliesInTheTransaction(Application):
         return await super().once(claim, effect_and_reply, announce)
 
 
-class RepliesOnce(Consumer):
+class RepliesOnce(DeliveryProcessor):
     """The right consumer, but what was answered in the transaction is not answered again."""
 
-    async def _execute(self, delivery: Delivery, record: Record) -> Reply:
+    async def _execute(self, delivery: Delivery, entry: LogEntry) -> Reply:
         async def send(reply: Reply) -> None:
-            await super(RepliesOnce, self)._reply(delivery, reply, record.id)
+            await super(RepliesOnce, self)._reply(delivery, reply, entry.id)
 
         _early.set(EarlyReply(send))
-        return await super()._execute(delivery, record)
+        return await super()._execute(delivery, entry)
 
     async def _reply(self, delivery: Delivery, reply: Reply, request_id: str | None) -> None:
         if not _early.get().sent:

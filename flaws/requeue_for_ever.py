@@ -6,9 +6,9 @@ A message that always fails, a *poison message*, is then delivered as fast as th
 from dataclasses import replace
 
 from flaws.process_block import ProcessBlock
-from server import topology
-from server.amqp import Worker
+from server.contract import topology
 from server.settings import Settings
+from server.transports.amqp.worker import Worker
 
 
 class Requeues(ProcessBlock):

@@ -5,8 +5,8 @@ from typing import Any
 from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import Request
-from server.models import Base
+from server.contract.envelope import Request
+from server.persistence.models import Base
 
 TABLES = {("v1", "book"): "books_v1", ("v2", "book"): "books_v2", ("v2", "author"): "authors"}
 

@@ -13,19 +13,19 @@ from flaws.payload_ignored import PayloadIgnored
 from flaws.reply_before_commit import RepliesInTheTransaction, ReplyBeforeCommit
 from flaws.requeue_for_ever import RequeueForEver
 from flaws.wrong_deliveries import worker
-from server.amqp import Worker
-from server.application import Application
+from server.application.dispatcher import Dispatcher
+from server.transports.amqp.worker import Worker
 
 
 @dataclass(frozen=True)
 class Server:
-    application: type[Application] = Application
+    dispatcher: type[Dispatcher] = Dispatcher
     worker: type[Worker] = Worker
 
 
 ALWAYS = {
-    "check-then-store": Server(application=CheckThenStore),
-    "payload-ignored": Server(application=PayloadIgnored),
+    "check-then-store": Server(dispatcher=CheckThenStore),
+    "payload-ignored": Server(dispatcher=PayloadIgnored),
     "reply-before-commit": Server(RepliesInTheTransaction, ReplyBeforeCommit),
     "ack-before-commit": Server(worker=AckBeforeCommit),
     "requeue-for-ever": Server(worker=RequeueForEver),

@@ -9,9 +9,9 @@ from typing import Any
 
 from flaws import rows
 from flaws.now_and_then import CREATES, DELETES, UPDATES, NowAndThen, Right, WrongAround
-from server.contract import Reply, Request
-from server.errors import Conflict
-from server.idempotency import Announce, Claim, Effect
+from server.application.idempotency import Announce, Claim, Effect
+from server.contract.envelope import Reply, Request
+from server.contract.errors import Conflict
 
 LATER = 0.2
 """Seconds until what was put off is done."""

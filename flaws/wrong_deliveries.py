@@ -6,14 +6,14 @@ from typing import Any
 from aio_pika.abc import AbstractIncomingMessage
 
 from flaws.now_and_then import Turns
-from server.amqp import Worker
-from server.consumer import Consumer, Record
-from server.contract import Reply
-from server.delivery import Delivery
-from server.errors import ApiError
+from server.contract.envelope import Reply
+from server.contract.errors import ApiError
+from server.transports.amqp.delivery import Delivery
+from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
+from server.transports.amqp.worker import Worker
 
 
-class Mistreats(Consumer):
+class Mistreats(DeliveryProcessor):
     """The right consumer, with turns of its own."""
 
     def __init__(self, *parts: Any, **named: Any) -> None:
@@ -57,20 +57,22 @@ class MixesUpReplies(Mistreats):
 
 
 class ThrowsLettersAway(Mistreats):
-    """The caller is said that the request is parked; the publish was not waited for, and failed."""
+    """The caller reads that the request is dead-lettered; publishing it was not waited for, and
+    failed.
+    """
 
-    async def _park(self, delivery: Delivery, error: ApiError) -> Reply:
+    async def _dead_letter(self, delivery: Delivery, error: ApiError) -> Reply:
         if self.turns.is_wrong(delivery.asked_as):
             return replace(Reply.refusal(error), parked=True)
-        return await super()._park(delivery, error)
+        return await super()._dead_letter(delivery, error)
 
 
 class SkipsAcks(Mistreats):
     """An early return: the broker waits for the acknowledgement, and will deliver it again."""
 
-    async def _acknowledge(self, message: AbstractIncomingMessage, record: Record) -> None:
-        if not self.turns.is_wrong(record.id):
-            await super()._acknowledge(message, record)
+    async def _acknowledge(self, message: AbstractIncomingMessage, entry: LogEntry) -> None:
+        if not self.turns.is_wrong(entry.id):
+            await super()._acknowledge(message, entry)
 
 
 class DropsRequests(Mistreats):
@@ -83,6 +85,6 @@ class DropsRequests(Mistreats):
             await super().process(message)
 
 
-def worker(consumer: type[Consumer]) -> type[Worker]:
+def worker(consumer: type[DeliveryProcessor]) -> type[Worker]:
     """The right worker, which answers with this consumer."""
     return type(consumer.__name__, (Worker,), {"answers_with": consumer})

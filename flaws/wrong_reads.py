@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from flaws.now_and_then import LISTS, WrongRead
-from server.contract import Reply, Request
-from server.errors import NotFound
+from server.contract.envelope import Reply, Request
+from server.contract.errors import NotFound
 
 Data = dict[str, Any]
 

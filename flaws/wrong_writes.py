@@ -6,9 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flaws import rows
 from flaws.now_and_then import CREATES, DELETES, UPDATES, WrongWrite
-from server.contract import Request
-from server.errors import NotFound
-from server.idempotency import Effect
+from server.application.idempotency import Effect
+from server.contract.envelope import Request
+from server.contract.errors import NotFound
 
 
 class AddsACopy(WrongWrite):

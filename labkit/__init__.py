@@ -8,22 +8,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labkit.blocking import BlockingAPIClient as BlockingAPIClient
-    from labkit.caller import Reply as Reply
-    from labkit.client import AsyncAPIClient as AsyncAPIClient
-    from labkit.errors import ReplyTimeout as ReplyTimeout
+    from labkit.client.amqp import AsyncAPIClient as AsyncAPIClient
+    from labkit.client.blocking import BlockingAPIClient as BlockingAPIClient
+    from labkit.client.caller import Reply as Reply
+    from labkit.client.errors import ReplyTimeout as ReplyTimeout
+    from labkit.client.rest import RestClient as RestClient
     from labkit.lab import Lab as Lab
     from labkit.ledger import Ledger as Ledger
-    from labkit.rest_client import RestClient as RestClient
 
 _HOME_OF = {
-    "AsyncAPIClient": "labkit.client",
-    "BlockingAPIClient": "labkit.blocking",
+    "AsyncAPIClient": "labkit.client.amqp",
+    "BlockingAPIClient": "labkit.client.blocking",
     "Lab": "labkit.lab",
     "Ledger": "labkit.ledger",
-    "Reply": "labkit.caller",
+    "Reply": "labkit.client.caller",
     "ReplyTimeout": "labkit.errors",
-    "RestClient": "labkit.rest_client",
+    "RestClient": "labkit.client.rest",
 }
 
 __all__ = sorted(_HOME_OF)

@@ -10,11 +10,11 @@ import asyncio
 import os
 import sys
 
-from labkit.commands import Command, dead_letters, faults, ledger, peek, queues
+from labkit.cli import Command, dead_letters, faults, ledger, peek, queues
 from labkit.place import Place
-from labkit.printable import printable_lines
 from labkit.services import ServiceError, lab_environment
-from server.errors import ApiError
+from labkit.ui.printable import printable_lines
+from server.contract.errors import ApiError
 
 COMMANDS: dict[str, Command] = {
     "ledger": ledger,

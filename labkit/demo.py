@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit import AsyncAPIClient, Reply
 from labkit.services import LabNotRunning, lab_environment
-from server.errors import ApiError, from_wire
+from server.contract.errors import ApiError, from_wire
 
 BOOK = {"title": "1984", "author": "George Orwell", "year": 1949, "isbn": "978-0451524935"}
 AUTHOR = {"name": "J.K. Rowling", "birth_year": 1965, "country": "UK"}

@@ -14,24 +14,25 @@ from typing import Any, Self
 import pandas as pd
 from aio_pika import IncomingMessage
 
-from labkit import peek, queues, tables
-from labkit.broker import Broker
-from labkit.client import AsyncAPIClient
+from labkit import database
+from labkit.broker import peek, queues
+from labkit.broker.management import Broker
+from labkit.broker.permissions import granted
+from labkit.client.amqp import AsyncAPIClient
+from labkit.client.rest import RestClient
+from labkit.closing import close_all
 from labkit.dead_letters import DeadLetters
-from labkit.ending import close_all
 from labkit.errors import LabNotOpen
+from labkit.faults.at_step.plan import ENVIRONMENT, Plan
 from labkit.faults.faults import Faults
-from labkit.faults.plan import ENVIRONMENT, Plan
 from labkit.faults.scene import Scene
-from labkit.grounds import Grounds
-from labkit.live import Live
-from labkit.permissions import granted
 from labkit.place import user_of, with_path
-from labkit.rest_client import RestClient
+from labkit.private import Grounds
 from labkit.services import Console, Home
 from labkit.services.logs import events
+from labkit.ui.live import Live
 from labkit.workers import OBEDIENT, RIGHT, Workers
-from server.topology import REQUESTS
+from server.contract.topology import REQUESTS
 
 HOME = Path(__file__).resolve().parents[1]
 
@@ -143,7 +144,7 @@ class Lab:
         await workers.stop()
         await broker.delete_vhost(self.vhost)
         await broker.create_vhost(self.vhost, granted(environment))
-        await tables.create(environment["DATABASE_URL"], self.vhost)
+        await database.create(environment["DATABASE_URL"], self.vhost)
         await workers.start(self._worker_count)
         if self._with_rest:
             self.rest_url = await workers.start_rest()
@@ -182,11 +183,25 @@ class Lab:
         }
         return {name.upper(): str(value) for name, value in (mine | self._settings).items()}
 
-    async def start_workers(self, count: int = 1, *program: str, **settings: object) -> None:
+    async def start_workers(
+        self,
+        count: int = 1,
+        *program: str,
+        obedient: bool = False,
+        dies_at: str | None = None,
+        **settings: object,
+    ) -> None:
         """More workers: ``python -m server worker``, or another ``program``, such as one with a
-        flaw, ``lab.start_workers(2, "flaws", "--flaw", "check-then-store")``. ``settings`` are for
-        these alone, ``lab.start_workers(2, prefetch=1)``.
+        flaw, ``lab.start_workers(2, "flaws", "--flaw", "check-then-store")``.
+
+        ``obedient`` ones are right, and do what ``lab.faults`` orders. With ``dies_at`` each is
+        killed as soon as a request gets to that step. ``settings`` are for these alone,
+        ``lab.start_workers(2, prefetch=1)``.
         """
+        if dies_at is not None:
+            program = (*(program or OBEDIENT), "--dies-at", dies_at)
+        elif obedient:
+            program = program or OBEDIENT
         await self._require_open().workers.start(count, *program, **settings)
 
     async def stop_workers(self) -> None:
@@ -313,7 +328,7 @@ class Lab:
     async def rows(self, table: str) -> pd.DataFrame:
         """All rows of one of the lab's tables, in the order of its first column."""
         self._require_open()
-        return await tables.rows(self.database_url, table)
+        return await database.rows(self.database_url, table)
 
     async def reset(self) -> None:
         """No rows, no messages, ids from 1 again; clients and workers stay connected."""
@@ -321,7 +336,7 @@ class Lab:
         for queue in await broker.queues(self.vhost):
             if not queue["exclusive"]:  # a client's own reply queue is none of ours
                 await broker.purge(self.vhost, queue["name"])
-        await tables.empty(self.database_url)
+        await database.empty(self.database_url)
 
     def log(self) -> pd.DataFrame:
         """What the workers logged, also those that have ended: one row per request, by time."""

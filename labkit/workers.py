@@ -17,8 +17,8 @@ from labkit.services import logs, process
 READY = "ready"
 """The event that a process logs once it serves."""
 RIGHT = ("server", "worker")
-OBEDIENT = ("flaws",)
-"""Right, too; and it obeys a plan of faults."""
+OBEDIENT = ("labkit.faults.at_step.worker",)
+"""Right, too; and it obeys a plan of faults, as every program but the server's own does."""
 RESTART_PAUSE = 0.2
 """Seconds between two looks of the supervisor."""
 START_TIMEOUT = 20.0
@@ -41,8 +41,8 @@ class Found:
 
     @property
     def obedient(self) -> bool:
-        """Whether any of them obeys a plan of faults: `flaws/obeys.py`."""
-        return any(OBEDIENT[0] in worker.command() for worker in self.processes)
+        """Whether any of them obeys a plan of faults."""
+        return any(RIGHT[0] not in worker.command() for worker in self.processes)
 
 
 class Workers:
@@ -100,8 +100,8 @@ class Workers:
 
     @property
     def obedient(self) -> bool:
-        """Whether any of them obeys a plan of faults: `flaws/obeys.py`."""
-        return any(self._programs[worker.name][0] == OBEDIENT[0] for worker in self.processes)
+        """Whether any of them obeys a plan of faults."""
+        return any(self._programs[worker.name][0] != RIGHT[0] for worker in self.processes)
 
     async def _supervise(self) -> None:
         while True:

@@ -7,10 +7,10 @@ import argparse
 import asyncio
 import os
 
-from server import logs, process
-from server.application import Application
-from server.database import Database
-from server.rate_limit import RateLimit
+from server import lifecycle, logging
+from server.application.dispatcher import Dispatcher
+from server.persistence.database import Database
+from server.security.rate_limit import RateLimit
 from server.settings import Settings
 
 
@@ -21,28 +21,28 @@ def main() -> None:
     # REST speaks to no broker, so it is not asked for one.
     environ = {**os.environ, "AMQP_URL": "amqp://unused"} if role == "rest" else os.environ
     settings = Settings.from_env(environ)
-    logs.configure()
-    asyncio.run(process.serve(ROLES[role], settings))
+    logging.configure()
+    asyncio.run(lifecycle.serve(ROLES[role], settings))
 
 
 async def worker(database: Database, settings: Settings, stop: asyncio.Event) -> None:
     """Serve RabbitMQ."""
-    from server.amqp import Worker
+    from server.transports.amqp.worker import Worker
 
-    await Worker(settings, _application(database, settings)).run(stop)
+    await Worker(settings, _dispatcher(database, settings)).run(stop)
 
 
 async def rest(database: Database, settings: Settings, stop: asyncio.Event) -> None:
     """Serve HTTP. Each role imports its own transport: the other one's would slow its start."""
-    from server.rest import serve
+    from server.transports.http.app import serve
 
-    await serve(_application(database, settings), database, settings, stop)
+    await serve(_dispatcher(database, settings), database, settings, stop)
 
 
-def _application(database: Database, settings: Settings) -> Application:
+def _dispatcher(database: Database, settings: Settings) -> Dispatcher:
     limit = RateLimit(settings.rate_limit, burst=2 * settings.rate_limit)
     # Those that wait for others may fill half of what a worker holds at a time, and no more.
-    return Application(database, limit=limit, room=settings.prefetch // 2)
+    return Dispatcher(database, limit=limit, room=settings.prefetch // 2)
 
 
 ROLES = {"worker": worker, "rest": rest}

@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server import accounts
-from server.database import Database
-from server.errors import ApiError
-from server.principal import Role
+from server.contract.errors import ApiError
+from server.persistence.database import Database
+from server.security import accounts
+from server.security.principal import Role
 from server.settings import Settings
 
 Command = Callable[[AsyncConnection, argparse.Namespace], Awaitable[str]]

@@ -14,12 +14,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from labkit.broker import Broker
-from labkit.permissions import granted
+from labkit.broker.management import Broker
+from labkit.broker.permissions import granted
 from labkit.services import private_services
-from server import auth
-from server.application import Application
-from server.database import Database
+from server.application.dispatcher import Dispatcher
+from server.persistence.database import Database
+from server.security import authentication
 from server.settings import Settings
 from tests.support import Caller, at
 
@@ -89,18 +89,18 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
     try:
         await database.create_tables()
         async with database.transaction() as transaction:
-            await auth.prepare(transaction, settings.api_key)
+            await authentication.prepare(transaction, settings.api_key)
         yield database
     finally:
         await database.close()
 
 
 @pytest.fixture
-def application(database: Database) -> Application:
-    return Application(database)
+def dispatcher(database: Database) -> Dispatcher:
+    return Dispatcher(database)
 
 
 @pytest.fixture
-def call(application: Application, settings: Settings) -> Caller:
+def call(dispatcher: Dispatcher, settings: Settings) -> Caller:
     """The librarian's calls."""
-    return Caller(application, settings.api_key)
+    return Caller(dispatcher, settings.api_key)

@@ -18,14 +18,14 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from labkit.services import ports
-from server import rest
-from server.amqp import Worker
-from server.application import Application
-from server.contract import Reply, Request
-from server.database import Database
+from server.application.dispatcher import Dispatcher
+from server.application.hooks import Observer, no_observer
+from server.contract.envelope import Reply, Request
+from server.contract.topology import DEAD_LETTERS, REQUESTS
+from server.persistence.database import Database
 from server.settings import Settings
-from server.steps import Observer, nobody
-from server.topology import DEAD_LETTERS, REQUESTS
+from server.transports.amqp.worker import Worker
+from server.transports.http import app
 
 HOME = Path(__file__).resolve().parents[1]
 BOOK = {"title": "1984", "author": "George Orwell", "year": 1949, "isbn": "978-0451524935"}
@@ -70,11 +70,11 @@ def running_in(folder: Path) -> list[str]:
 
 @asynccontextmanager
 async def worker_here(
-    settings: Settings, application: Application, observe: Observer = nobody
+    settings: Settings, dispatcher: Dispatcher, observe: Observer = no_observer
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A worker in this process, ready when entered, drained when left."""
     stop = asyncio.Event()
-    worker = asyncio.create_task(Worker(as_server(settings), application, observe).run(stop))
+    worker = asyncio.create_task(Worker(as_server(settings), dispatcher, observe).run(stop))
     try:
         async with wire(settings) as client:
             await eventually(lambda: client.consumers(REQUESTS))
@@ -87,8 +87,8 @@ async def worker_here(
 class Caller:
     """Asks the application itself, without a transport."""
 
-    def __init__(self, application: Application, api_key: str) -> None:
-        self._application = application
+    def __init__(self, dispatcher: Dispatcher, api_key: str) -> None:
+        self._dispatcher = dispatcher
         self.api_key = api_key
         self._ids = iter(range(1, 1000))
 
@@ -102,17 +102,17 @@ class Caller:
             "data": data or {},
             "auth": self.api_key,
         }
-        return await self._application.execute(Request.model_validate(request | fields))
+        return await self._dispatcher.execute(Request.model_validate(request | fields))
 
 
 @asynccontextmanager
 async def rest_here(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> AsyncIterator[str]:
     """The REST edge in this process, drained when left; its URL."""
     stop = asyncio.Event()
     here = settings.model_copy(update={"rest_port": ports.any_free()})
-    server = asyncio.create_task(rest.serve(application, database, here, stop))
+    server = asyncio.create_task(app.serve(dispatcher, database, here, stop))
 
     async def listens() -> bool:
         assert not server.done()
@@ -192,7 +192,7 @@ async def process_of(
 
 def dies_at(settings: Settings, step: str) -> AbstractAsyncContextManager[WorkerProcess]:
     """A worker that is killed as soon as a request gets to this step."""
-    return process_of(settings, "flaws", "--dies-at", step)
+    return process_of(settings, "labkit.faults.at_step.worker", "--dies-at", step)
 
 
 class Wire:

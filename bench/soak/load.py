@@ -16,11 +16,11 @@ import aio_pika
 from aio_pika import DeliveryMode
 
 from labkit import Ledger
-from labkit.caller import Caller
+from labkit.client.caller import Caller
 from labkit.faults.messages import POISONS
-from server.connection import connect
-from server.errors import ApiError
-from server.topology import REQUESTS
+from server.contract.connection import connect
+from server.contract.errors import ApiError
+from server.contract.topology import REQUESTS
 
 PER_SECOND = 25.0
 """Calls that one client begins in a second, on average."""

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from labkit.faults.fault import Fault
 from labkit.faults.faults import Faults
 from labkit.faults.messages import Kind
-from labkit.grounds import CLIENT, DATABASE, WORKER
-from server.steps import Step
+from labkit.private import CLIENT, DATABASE, WORKER
+from server.contract.steps import Step
 
 Make = Callable[[Faults], Awaitable[Fault]]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from labkit.errors import QueueFull, ReplyTimeout, Unroutable
+from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.ledger import Verdict, Violation
 from labkit.ledger.operations import NO_REPLY, PARKED, Operation
-from server.errors import BY_CODE
+from server.contract.errors import BY_CODE
 
 HONEST = {
     *BY_CODE.keys(),

@@ -13,11 +13,11 @@ from bench.soak.chaos import Chaos
 from bench.soak.load import Client
 from bench.soak.result import Happened, Result
 from labkit import Lab, Ledger
-from labkit.client import AsyncAPIClient
+from labkit.client.amqp import AsyncAPIClient
 from labkit.faults.fault import Fault
 from labkit.ledger import Verdict
 from labkit.ledger.operations import Operation
-from labkit.progress import Line
+from labkit.ui.progress import Line
 
 CLIENTS = 4
 WORKERS = 2

@@ -10,14 +10,14 @@ import time
 import aiormq
 from aiormq.abc import AbstractConnection, DeliveredMessage
 
+from labkit.broker.held import PATIENCE, Held
 from labkit.dead_letters import copies
-from labkit.dead_letters.held import PATIENCE, Held
 from labkit.dead_letters.letter import Letter
 from labkit.dead_letters.post import Post
 from labkit.dead_letters.reading import Pairs
 from labkit.errors import NotMoved
-from server import topology
-from server.topology import UNREADABLE
+from server.contract import topology
+from server.contract.topology import UNREADABLE
 
 
 class Aside:

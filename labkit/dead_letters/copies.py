@@ -13,8 +13,18 @@ from pamqp import commands as spec
 from pydantic_core import to_json
 
 from labkit.dead_letters.letter import Letter
-from labkit.dead_letters.trusted import ERROR, MOST_FAILURES, MOST_REPLAYS, PARKED_AT, REASON
-from server.contract import EDITED_FROM, FAILURES, JSON, ON_BEHALF_OF, REPLAYS
+from labkit.dead_letters.trusted import MOST_FAILURES, MOST_REPLAYS
+from server.contract.credentials import TOKEN_FIELD
+from server.contract.envelope import JSON
+from server.contract.headers import (
+    EDITED_FROM,
+    ERROR,
+    FAILURES,
+    ON_BEHALF_OF,
+    PARKED_AT,
+    REASON,
+    REPLAYS,
+)
 
 PERSISTENT = 2
 OF_THE_REQUEST = (FAILURES, EDITED_FROM)
@@ -37,7 +47,7 @@ def request_again(letter: Letter, api_key: str) -> Message:
     """
     document = {"id": letter.correlation_id, **letter.document, "auth": api_key}
     if isinstance(data := document.get("data"), dict):
-        document["data"] = {name: v for name, v in data.items() if name != "auth_token"}
+        document["data"] = {name: v for name, v in data.items() if name != TOKEN_FIELD}
     headers = {name: v for name, v in letter.headers.items() if name in OF_THE_REQUEST}
     headers |= {REPLAYS: replays_of(letter) + 1, ON_BEHALF_OF: letter.caller}
     return _copy(letter, headers, "replay"), to_json(document)

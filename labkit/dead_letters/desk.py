@@ -9,19 +9,19 @@ from typing import Any
 
 import pandas as pd
 
-from labkit.caller import Reply
+from labkit.broker.held import Held, connected, holding
+from labkit.client.caller import Reply
 from labkit.dead_letters import archive, copies, edit, journal, letter, librarian
 from labkit.dead_letters.aside import Aside
-from labkit.dead_letters.held import Held, connected, holding
 from labkit.dead_letters.letter import Letter, Summary
 from labkit.dead_letters.post import Post
 from labkit.dead_letters.reading import Pairs, batches, find
 from labkit.dead_letters.replay import PATIENCE, Outcome, Pace, Replay
 from labkit.dead_letters.selection import Selection
 from labkit.errors import BadSelection
-from labkit.progress import Tally
-from server.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
-from server.vouching import user_of
+from labkit.ui.progress import Tally
+from server.contract.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
+from server.contract.vouching import user_of
 
 AT_A_TIME = 500
 """Letters of an archive that are published before the first of them is confirmed."""

@@ -3,12 +3,14 @@
 import uuid
 from typing import Any
 
-from labkit.caller import Reply
+from labkit.client.caller import Reply
+from labkit.client.errors import ReplyTimeout
 from labkit.dead_letters import copies
 from labkit.dead_letters.letter import Letter
 from labkit.dead_letters.post import Post
-from labkit.errors import BadSelection, ReplyTimeout
-from server.topology import REQUESTS
+from labkit.errors import BadSelection
+from server.contract.credentials import TOKEN_FIELD
+from server.contract.topology import REQUESTS
 
 FINAL = ("not_found", "conflict")
 """Refusals that the server keeps under the key: nothing else can ever be done under it."""
@@ -42,7 +44,7 @@ def request(letter: Letter, changes: dict[str, Any]) -> dict[str, Any]:
     if not given or all(old.get(name) == value for name, value in given.items()):
         raise BadSelection("Nothing is changed: replay it, or give other data.")
     data = new["data"] if isinstance(new["data"], dict) else {}
-    new["data"] = {name: value for name, value in data.items() if name != "auth_token"}
+    new["data"] = {name: value for name, value in data.items() if name != TOKEN_FIELD}
     return new | _names(letter)
 
 

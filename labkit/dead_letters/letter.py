@@ -9,12 +9,20 @@ from pamqp import commands as spec
 from pydantic_core import from_json, to_json
 
 from labkit.dead_letters import trusted
-from labkit.dead_letters.trusted import ERROR, PARKED_AT, REASON
-from labkit.printable import printable, printable_lines
-from server.connection import UNDECODABLE
-from server.contract import ASKED_AS, CALLER, EDITED_FROM, FAILURES, REPLAYS
-from server.redaction import media_type, presentable
-from server.vouching import is_vouched
+from labkit.ui.printable import printable, printable_lines
+from server.contract.headers import (
+    ASKED_AS,
+    CALLER,
+    EDITED_FROM,
+    ERROR,
+    FAILURES,
+    PARKED_AT,
+    REASON,
+    REPLAYS,
+    UNDECODABLE,
+)
+from server.contract.redaction import media_type, presentable
+from server.contract.vouching import is_vouched
 
 COLUMNS = [
     *("number", "id", "version", "action", "error", "attempts", "parked_at"),

@@ -8,9 +8,10 @@ from pydantic_core import to_json
 
 from labkit.dead_letters.post import Post
 from labkit.errors import NobodyAnswers
-from server.contract import DEADLINE, JSON, ON_BEHALF_OF
-from server.errors import from_wire
-from server.topology import REQUESTS
+from server.contract.envelope import JSON
+from server.contract.errors import from_wire
+from server.contract.headers import DEADLINE, ON_BEHALF_OF
+from server.contract.topology import REQUESTS
 
 PATIENCE = 10.0
 """Seconds in which a worker has to say so."""

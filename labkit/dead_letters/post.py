@@ -14,10 +14,10 @@ import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from pamqp import commands as spec
 
-from labkit.caller import Reply
+from labkit.client.caller import Reply
 from labkit.dead_letters.letter import parsed
 from labkit.errors import NotMoved
-from server.contract import ASKED_AS, PARKED, REPLAYED
+from server.contract.headers import ASKED_AS, PARKED, REPLAYED
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 
 from aiormq.abc import DeliveredMessage
 
+from labkit.broker.held import Held
 from labkit.dead_letters import letter
-from labkit.dead_letters.held import Held
 from labkit.dead_letters.letter import Letter
 from labkit.errors import BadSelection
-from labkit.printable import printable
+from labkit.ui.printable import printable
 
 Pair = tuple[Letter, DeliveredMessage]
 Pairs = list[Pair]

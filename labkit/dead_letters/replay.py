@@ -18,13 +18,13 @@ from typing import Any
 
 from aiormq.abc import DeliveredMessage
 
+from labkit.broker.held import Held
 from labkit.dead_letters import copies, letter
-from labkit.dead_letters.held import Held
 from labkit.dead_letters.letter import UNREADABLE, WHY_UNREADABLE, Letter, Summary
 from labkit.dead_letters.post import Answer, Post
 from labkit.errors import NotMoved
-from labkit.printable import printable
-from server.topology import REQUESTS
+from labkit.ui.printable import printable
+from server.contract.topology import REQUESTS
 
 IN_FLIGHT = 200
 """Letters that are on their way at a time."""

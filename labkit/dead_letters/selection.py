@@ -7,7 +7,7 @@ from typing import Self
 
 from labkit.dead_letters.letter import UNREADABLE, Summary
 from labkit.errors import BadSelection
-from labkit.printable import printable
+from labkit.ui.printable import printable
 
 Names = str | Iterable[str] | None
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

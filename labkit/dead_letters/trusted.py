@@ -8,9 +8,17 @@ headers, ``CC`` among them, nothing goes any further.
 from datetime import UTC, datetime
 from typing import Any
 
-from server.contract import ASKED_AS, CALLER, EDITED_FROM, FAILURES, REPLAYS
-
-REASON, ERROR, ORIGIN, PARKED_AT = "x-reason", "x-error", "x-origin", "x-parked-at"
+from server.contract.headers import (
+    ASKED_AS,
+    CALLER,
+    EDITED_FROM,
+    ERROR,
+    FAILURES,
+    ORIGIN,
+    PARKED_AT,
+    REASON,
+    REPLAYS,
+)
 
 TEXTS = (CALLER, EDITED_FROM, ASKED_AS, REASON, ERROR, ORIGIN)
 LONGEST_TEXT = 4096

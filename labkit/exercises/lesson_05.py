@@ -4,9 +4,9 @@ import asyncio
 
 import pandas as pd
 
-from labkit import outage
 from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
-from server.topology import REQUESTS
+from labkit.experiments import outage
+from server.contract.topology import REQUESTS
 
 TITLE = "Dune"
 
@@ -17,7 +17,7 @@ class TwoWorkersOneRequest(Exercise):
     """
 
     tip = (
-        "`lab.start_workers(1, 'flaws', '--dies-at', step)` starts a worker that is killed at a "
+        "`lab.start_workers(dies_at=step)` starts a worker that is killed at a "
         "step: after which step is the book in the database, and before which one is the request "
         "still unacknowledged? The call has to be under way meanwhile: asyncio.create_task."
     )
@@ -48,7 +48,7 @@ class TwoWorkersOneRequest(Exercise):
     async def answer(self) -> None:
         client = await self.lab.client()
         await self.lab.stop_workers()
-        await self.lab.start_workers(1, "flaws", "--dies-at", "committed")
+        await self.lab.start_workers(dies_at="committed")
         dune = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
         call = asyncio.create_task(client.call("create_book", dune, timeout=60))
         await outage.ended(self.lab, "worker-1")

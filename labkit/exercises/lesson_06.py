@@ -8,7 +8,7 @@ import aio_pika
 import pandas as pd
 
 from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
-from server.topology import DEAD_LETTERS, REQUESTS
+from server.contract.topology import DEAD_LETTERS, REQUESTS
 
 DUNE: dict[str, Any] = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
 EMMA: dict[str, Any] = {"title": "Emma", "author": "Jane Austen", "year": 1815}

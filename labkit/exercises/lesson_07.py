@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from server.contract.topology import REQUESTS
 
 TITLE = "Dune"
 
@@ -39,7 +40,7 @@ class AnsweredByTheNext(Exercise):
 
     async def _answered(self) -> Verdict:
         queues = await self.lab.queues()
-        if queues.loc["api.requests", ["ready", "unacked"]].sum():
+        if queues.loc[REQUESTS, ["ready", "unacked"]].sum():
             return wrong(
                 "The book is there, and the worker is dead; but its request still waits in the "
                 "queue. Who takes it from there?"

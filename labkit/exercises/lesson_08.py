@@ -50,7 +50,7 @@ class Encyclopedia(Exercise):
         import asyncio
         import random
 
-        from labkit.errors import QueueFull
+        from labkit.client.errors import QueueFull
 
         client = await self.lab.client(timeout=60)
 

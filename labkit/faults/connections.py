@@ -5,7 +5,7 @@ import time
 
 import asyncpg
 
-from labkit.broker import Broker
+from labkit.broker.management import Broker
 from labkit.errors import FaultImpossible
 
 LISTED_AFTER = 1.25

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from labkit.broker import Broker
+from labkit.broker.management import Broker
 from labkit.errors import FaultImpossible
-from labkit.faults.plan import Plan
+from labkit.faults.at_step.plan import Plan
 from labkit.faults.scene import Scene
 from labkit.place import Place, user_of
 from labkit.services import lab_environment

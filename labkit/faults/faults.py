@@ -17,14 +17,14 @@ import pandas as pd
 
 from labkit.errors import FaultImpossible
 from labkit.faults import connections
-from labkit.faults.armed import ArmedFault
+from labkit.faults.at_step.armed import ArmedFault
+from labkit.faults.at_step.orders import ANY_WORKER, Orders
 from labkit.faults.fault import Fault, Journal
 from labkit.faults.messages import Messages
-from labkit.faults.network import Network
-from labkit.faults.orders import ANY_WORKER, Orders
+from labkit.faults.network.network import Network
 from labkit.faults.outages import SERVICES, Outages
 from labkit.faults.scene import Scene
-from server.steps import Step
+from server.contract.steps import Step
 
 
 class Faults:

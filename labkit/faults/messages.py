@@ -12,11 +12,11 @@ from typing import Any, Literal
 import aio_pika
 
 from labkit.errors import FaultImpossible
-from labkit.faults.armed import ArmedFault
+from labkit.faults.at_step.armed import ArmedFault
+from labkit.faults.at_step.orders import Orders
 from labkit.faults.fault import Fault, Journal
-from labkit.faults.orders import Orders
-from server.connection import connect
-from server.topology import REQUESTS
+from server.contract.connection import connect
+from server.contract.topology import REQUESTS
 
 Kind = Literal["request", "reply"]
 

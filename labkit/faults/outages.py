@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from labkit.ending import in_thread
+from labkit.closing import in_thread
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import Fault, Journal
 from labkit.services import Home, mishaps

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from labkit.broker import Broker
-from labkit.faults.plan import Plan
-from labkit.faults.proxy import Proxy
+from labkit.broker.management import Broker
+from labkit.faults.at_step.plan import Plan
+from labkit.faults.network.proxy import Proxy
 from labkit.services import Home
 from labkit.services.process import Process
 
@@ -19,7 +19,7 @@ class Crew(Protocol):
 
     @property
     def obedient(self) -> bool:
-        """Whether any of them obeys a plan of faults: `flaws/obeys.py`."""
+        """Whether any of them obeys a plan of faults: `labkit/faults/at_step/obeys.py`."""
 
 
 @dataclass(frozen=True)

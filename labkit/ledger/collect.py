@@ -16,8 +16,8 @@ from labkit.ledger.evidence import Evidence, Outage, Removal
 from labkit.ledger.lost_replies import AFTERMATH
 from labkit.ledger.operations import PARKED, Operation, without_secrets
 from labkit.ledger.others import Others
-from server.settings import Settings
-from server.topology import RAW_DEAD_LETTERS, REQUESTS
+from server.contract.limits import Limits
+from server.contract.topology import RAW_DEAD_LETTERS, REQUESTS, RETRY_PREFIX
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -50,7 +50,7 @@ async def collect(
     lab: "Lab", operations: Iterable[Operation], others: Others, since: Start
 ) -> Evidence:
     """The evidence of now, for a run that began then."""
-    settings = _settings(lab)
+    limits = Limits.model_validate(lab._settings)
     removals = [Removal(**each) for each in journal.read(lab.amqp_url, since.at)]
     asked = list(operations)
     asked += _edited(asked, removals, since)
@@ -73,9 +73,9 @@ async def collect(
         outages=[each for each in outages if _end(each) >= began],
         earlier=[each for each in outages if began > _end(each) >= began - AFTERMATH],
         until=time.time(),
-        max_attempts=settings.max_attempts,
-        delivery_limit=settings.delivery_limit,
-        waits=math.ceil(settings.lock_timeout / settings.retry_delays[0]) + 1,
+        max_attempts=limits.max_attempts,
+        delivery_limit=limits.delivery_limit,
+        waits=math.ceil(limits.lock_timeout / limits.retry_delays[0]) + 1,
     )
 
 
@@ -110,13 +110,6 @@ def _with_outcome(operation: Operation, parked: set[str]) -> Operation:
     return operation
 
 
-def _settings(lab: "Lab") -> Settings:
-    """What its workers were given, but for addresses, of which the ledger makes no use."""
-    given = {name.upper(): str(value) for name, value in lab._settings.items()}
-    addresses = {"AMQP_URL": "amqp://unused", "DATABASE_URL": "postgres://unused"}
-    return Settings.from_env(given | addresses)
-
-
 async def queued(lab: "Lab") -> dict[str, int]:
     """Queue → requests that are not done with, be they ready or in a worker's hands."""
     table = await lab.queues()
@@ -125,7 +118,7 @@ async def queued(lab: "Lab") -> dict[str, int]:
 
 
 def _is_retry(queue: str) -> bool:
-    return queue.startswith("api.retry.")
+    return queue.startswith(RETRY_PREFIX)
 
 
 def _faults(lab: "Lab") -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import BrokerAway
 from labkit.ledger.collect import queued
-from labkit.progress import Line
+from labkit.ui.progress import Line
 
 if TYPE_CHECKING:
     from labkit.lab import Lab

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pandas as pd
 
-from labkit.caller import Caller, Reply
+from labkit.client.caller import Caller, Reply
 from labkit.errors import NoLedger
 from labkit.ledger import saved
 from labkit.ledger.collect import Start, begin, collect

@@ -8,8 +8,8 @@ from aio_pika.abc import AbstractIncomingMessage
 from pydantic_core import from_json
 
 from labkit.ledger.evidence import Letter
-from server.contract import ASKED_AS, FAILURES
-from server.topology import DEAD_LETTERS
+from server.contract.headers import ASKED_AS, FAILURES, REASON
+from server.contract.topology import DEAD_LETTERS
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -40,7 +40,7 @@ async def letters(lab: "Lab") -> list[Letter]:
 def _letter(message: AbstractIncomingMessage) -> Letter:
     failures = message.headers.get(FAILURES)
     attempts = [f["attempt"] for f in _tables(failures) if isinstance(f.get("attempt"), int)]
-    reason = str(message.headers.get("x-reason", "unknown"))
+    reason = str(message.headers.get(REASON, "unknown"))
     asked_as = str(message.headers.get(ASKED_AS) or message.correlation_id or "")
     return Letter(_id(message), reason, max(attempts, default=0), asked_as)
 

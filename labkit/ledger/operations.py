@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from server.errors import ApiError, from_wire
+from server.contract.credentials import SECRET_FIELDS
+from server.contract.errors import ApiError, from_wire
 
 Outcome = Literal["ok", "refused", "unknown"]
 """``refused`` is a definite error: this request surely had no effect. ``unknown`` is all else."""
@@ -36,8 +37,6 @@ PARKED = "parked"
 
 BY_ID = "request"
 """The scope of a write without a key: the server claims it by its id."""
-
-SECRETS = ("auth_token", "password", "auth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,7 @@ def failed(error: BaseException) -> tuple[Outcome, str | None]:
 
 
 def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in data.items() if name not in SECRETS}
+    return {name: value for name, value in data.items() if name not in SECRET_FIELDS}
 
 
 def essence(body: bytes) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Self
 
-from labkit.caller import Caller, Reply
-from labkit.client import AsyncAPIClient
+from labkit.client.amqp import AsyncAPIClient
+from labkit.client.caller import Caller, Reply
 from labkit.ledger.operations import Operation, essence, failed, judged, without_secrets
+from server.contract.credentials import TOKEN_FIELD
 
 Begin = Callable[[], Awaitable[None]]
 
@@ -142,7 +143,7 @@ def user_of(api_key: str | None) -> str:
 def _subject(data: dict[str, Any]) -> str:
     """The user that a token says it is of: its subject, which is not secret."""
     try:
-        _, payload, _ = str(data["auth_token"]).split(".")
+        _, payload, _ = str(data[TOKEN_FIELD]).split(".")
         said = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return str(said["sub"])
     except (KeyError, ValueError, TypeError):

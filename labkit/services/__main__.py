@@ -21,7 +21,7 @@ COMMANDS = {
     "soak": "10 minutes of load and faults, on services of their own, and a verdict",
     "run": "run a program in the lab's environment: run -- CMD ...",
 }
-PROGRAMS = {"docs": "docs", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
+PROGRAMS = {"docs": "reference", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
 """Targets that are modules, run against the lab."""
 ALONE = ("docs", "soak")
 """Those that need no lab: they have services of their own."""

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from labkit.permissions import USERS
+from labkit.broker.permissions import USERS
 from labkit.services import (
     binaries,
     environment,
@@ -195,7 +195,7 @@ def _imports() -> str:
 
 PING = """
 import asyncio, os
-from labkit.client import AsyncAPIClient
+from labkit.client.amqp import AsyncAPIClient
 async def main():
     async with AsyncAPIClient(os.environ["AMQP_URL"], api_key=os.environ["API_KEY"]) as client:
         await client.call("ping", {}, timeout=5)

@@ -14,7 +14,7 @@ from labkit.services import handshake
 
 KINDS = ("policies", "operator-policies")
 QUEUES = ("api.requests", "api.retry.1000ms", "api.dlq", "api.dlq.raw", "api.dlq.unreadable")
-"""Those that there will be, also while no worker has declared them: `server/topology.py`."""
+"""Those of `server/contract/topology.py`, also while no worker has declared them."""
 OURS = "api."
 """How the names of all of them begin."""
 ELSEWHERE = ("exchanges", "streams")

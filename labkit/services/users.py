@@ -5,7 +5,7 @@ import json
 import urllib.request
 from urllib.parse import quote, unquote, urlsplit
 
-from labkit.permissions import USERS, definitions
+from labkit.broker.permissions import USERS, definitions
 from labkit.services import ports
 from labkit.services.environment import BROKER_HOME
 from labkit.services.errors import ServiceError

@@ -7,9 +7,9 @@ from typing import Any
 import aio_pika
 
 from labkit import Lab, Ledger
-from labkit.caller import Caller
-from server.errors import ApiError
-from server.topology import REQUESTS
+from labkit.client.caller import Caller
+from server.contract.errors import ApiError
+from server.contract.topology import REQUESTS
 
 CLIENTS = 3
 PATIENCE = 1.5

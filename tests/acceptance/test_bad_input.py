@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from server import topology
-from server.application import Application
+from server.application.dispatcher import Dispatcher
+from server.contract import topology
+from server.contract.topology import DEAD_LETTERS, REQUESTS
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, REQUESTS
 from tests.support import BOOK, Wire, eventually, wire, worker_here
 
 
 @pytest.fixture
-async def client(settings: Settings, application: Application) -> AsyncIterator[Wire]:
-    async with worker_here(settings, application), wire(settings) as client:
+async def client(settings: Settings, dispatcher: Dispatcher) -> AsyncIterator[Wire]:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         yield client
         assert (await client.ask(client.body("ping")))["status"] == "ok", "the worker lives on"
         assert await client.depth(REQUESTS) == 0
@@ -110,14 +110,14 @@ async def test_what_cannot_be_answered_is_parked_and_not_applied(
 
 
 async def test_what_expired_while_no_worker_was_there_is_not_worked_on_by_one_that_starts(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with wire(settings) as client:
         await topology.declare(client._channel, settings)
         for _ in range(5):
             for _ in range(10):
                 await client.send(client.body("create_book", BOOK), headers={"x-deadline": 1})
-            async with worker_here(settings, application):
+            async with worker_here(settings, dispatcher):
                 replies = [json.loads((await client.reply()).body) for _ in range(10)]
             assert [reply["error"]["code"] for reply in replies] == ["expired"] * 10
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from labkit import AsyncAPIClient, RestClient
-from labkit.errors import NotConnected, ReplyTimeout
-from server import accounts
-from server.application import Application
-from server.database import Database
-from server.errors import Conflict, Forbidden, KeyReused, NotFound, Unauthorized
-from server.principal import Role
+from labkit.client.errors import NotConnected, ReplyTimeout
+from server.application.dispatcher import Dispatcher
+from server.contract.errors import Conflict, Forbidden, KeyReused, NotFound, Unauthorized
+from server.persistence.database import Database
+from server.security import accounts
+from server.security.principal import Role
 from server.settings import Settings
 from tests.support import BOOK, rest_here, worker_here
 
@@ -44,11 +44,11 @@ class Both:
 
 @pytest.fixture
 async def both(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> AsyncIterator[Both]:
     async with (
-        worker_here(settings, application),
-        rest_here(settings, application, database) as url,
+        worker_here(settings, dispatcher),
+        rest_here(settings, dispatcher, database) as url,
         AsyncAPIClient(settings.amqp_url, settings.api_key) as amqp,
         RestClient(url, settings.api_key) as rest,
     ):

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from labkit import Lab, Ledger, ReplyTimeout
-from labkit.caller import Caller
+from labkit.client.caller import Caller
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import NotReached
 from labkit.faults.messages import POISONS, Kind

@@ -15,9 +15,9 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 
-from labkit.permissions import CLIENT, SERVER
-from server import topology
-from server.application import Application
+from labkit.broker.permissions import CLIENT, SERVER
+from server.application.dispatcher import Dispatcher
+from server.contract import topology
 from server.settings import Settings
 from tests.support import BOOK, as_client, as_server, wire, worker_here
 
@@ -117,23 +117,21 @@ async def test_a_client_cannot_read_the_replies_of_another_one(client_url: str) 
 
 
 async def test_a_client_may_ask_and_read_its_reply(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     allowed = settings.model_copy(update={"amqp_url": as_client(settings)})
-    async with worker_here(settings, application), wire(allowed) as client:
+    async with worker_here(settings, dispatcher), wire(allowed) as client:
         assert (await client.ask(client.body("ping")))["status"] == "ok"
 
 
-async def test_a_client_may_use_direct_reply_to(
-    settings: Settings, application: Application
-) -> None:
+async def test_a_client_may_use_direct_reply_to(settings: Settings, dispatcher: Dispatcher) -> None:
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def receive(message: AbstractIncomingMessage) -> None:
         await arrived.put(message.body)
 
     allowed = settings.model_copy(update={"amqp_url": as_client(settings)})
-    async with worker_here(settings, application), wire(allowed) as client:
+    async with worker_here(settings, dispatcher), wire(allowed) as client:
         address = "amq.rabbitmq.reply-to"
         replies = await client._channel.get_queue(address, ensure=False)
         await replies.consume(receive, no_ack=True)
@@ -150,11 +148,11 @@ async def test_a_client_learns_that_there_is_no_server(settings: Settings) -> No
 
 @pytest.mark.parametrize("reply_to", ["amq.gen-AAAAAAAAAAAAAAAAAAAAAA", "amq.gen-", "celery"])
 async def test_a_reply_to_nobody_is_dropped_and_harms_nobody(
-    settings: Settings, application: Application, reply_to: str
+    settings: Settings, dispatcher: Dispatcher, reply_to: str
 ) -> None:
     allowed = settings.model_copy(update={"amqp_url": as_client(settings)})
     async with (
-        worker_here(settings, application),
+        worker_here(settings, dispatcher),
         wire(allowed) as client,
         wire(settings) as operator,  # RabbitMQ 4.3 tells no client how long a queue is
     ):

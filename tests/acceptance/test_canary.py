@@ -21,10 +21,10 @@ from aio_pika.abc import AbstractIncomingMessage
 from labkit import AsyncAPIClient, ReplyTimeout
 from labkit.services import binaries, rabbitmq
 from labkit.services.layout import Home
-from server import topology
-from server.errors import ApiError
+from server.contract import topology
+from server.contract.errors import ApiError
+from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
 from tests.support import (
     BOOK,
     HOME,
@@ -244,7 +244,7 @@ async def _dying_worker(settings: Settings, seen: Seen) -> None:
     }
     dying = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "flaws", "--dies-at", "applied"),
+        *("-m", "labkit.faults.at_step.worker", "--dies-at", "applied"),
         cwd=HOME,
         env={**os.environ, **{name.upper(): str(value) for name, value in given.items()}},
         stdout=asyncio.subprocess.PIPE,

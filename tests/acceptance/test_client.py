@@ -19,24 +19,25 @@ import pytest
 from aio_pika.exceptions import DeliveryError
 
 from labkit import AsyncAPIClient, ReplyTimeout
-from labkit.broker import Broker
-from labkit.errors import BrokerAway, NotConnected, QueueFull, Unroutable, WrongLoop
-from labkit.pauses import Pauses
+from labkit.broker.management import Broker
+from labkit.client.backoff import Pauses
+from labkit.client.errors import NotConnected, QueueFull, Unroutable, WrongLoop
+from labkit.errors import BrokerAway
 from labkit.place import vhost_of
-from server import topology
-from server.application import Application
-from server.database import Database
-from server.errors import InvalidData, KeyReused, NotFound, RateLimited, Unauthorized
-from server.rate_limit import RateLimit
+from server.application.dispatcher import Dispatcher
+from server.contract import topology
+from server.contract.errors import InvalidData, KeyReused, NotFound, RateLimited, Unauthorized
+from server.contract.steps import Step
+from server.persistence.database import Database
+from server.security.rate_limit import RateLimit
 from server.settings import Settings
-from server.steps import Step
 from tests.support import BOOK, HOME, Wire, as_client, eventually, wire, worker_here
 
 
 @pytest.fixture
-async def client(settings: Settings, application: Application) -> AsyncIterator[AsyncAPIClient]:
+async def client(settings: Settings, dispatcher: Dispatcher) -> AsyncIterator[AsyncAPIClient]:
     async with (
-        worker_here(settings, application),
+        worker_here(settings, dispatcher),
         AsyncAPIClient(as_client(settings), settings.api_key) as client,
     ):
         yield client
@@ -67,9 +68,9 @@ async def test_each_error_is_an_exception_of_its_own(client: AsyncAPIClient) -> 
         await client.call("create_book", BOOK | {"year": 1}, idempotency_key="k")
 
 
-async def test_a_wrong_key_is_unauthorized(settings: Settings, application: Application) -> None:
+async def test_a_wrong_key_is_unauthorized(settings: Settings, dispatcher: Dispatcher) -> None:
     async with (
-        worker_here(settings, application),
+        worker_here(settings, dispatcher),
         AsyncAPIClient(as_client(settings), "wrong") as client,
     ):
         with pytest.raises(Unauthorized):
@@ -121,26 +122,26 @@ async def test_a_call_without_a_worker_times_out_and_says_that_the_outcome_is_un
 
 
 async def test_a_late_reply_is_dropped_and_the_next_call_gets_its_own(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with wire(settings) as bare:
         await topology.declare(bare._channel, settings)
     async with AsyncAPIClient(as_client(settings), settings.api_key) as client:
         with pytest.raises(ReplyTimeout):
             await client.call("create_book", BOOK, timeout=0.05)
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             assert await client.call("ping") == {"pong": True}
 
 
 async def test_a_call_whose_deadline_passed_in_the_queue_is_never_applied(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with wire(settings) as bare:
         await topology.declare(bare._channel, settings)
     async with AsyncAPIClient(as_client(settings), settings.api_key) as client:
         with pytest.raises(ReplyTimeout):
             await client.call("create_book", BOOK, timeout=0.05)
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             assert (await client.call("get_books"))["books"] == []
 
 
@@ -239,7 +240,7 @@ async def test_a_copy_that_comes_too_fast_does_not_refuse_what_the_first_one_did
             await let_go.wait()
 
     async with (
-        worker_here(settings, Application(database, observe, limit), observe),
+        worker_here(settings, Dispatcher(database, observe, limit), observe),
         AsyncAPIClient(as_client(settings), settings.api_key) as client,
         Broker(os.environ["MANAGEMENT_URL"]) as broker,
     ):
@@ -262,7 +263,7 @@ async def until_refused(operator: Wire) -> None:
 
 
 async def test_a_copy_that_finds_the_queue_full_is_sent_again_when_there_is_room(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     small = settings.model_copy(update={"max_queue_length": 1})
     published: list[tuple[str, str]] = []
@@ -286,7 +287,7 @@ async def test_a_copy_that_finds_the_queue_full_is_sent_again_when_there_is_room
 
         await eventually(cut_off)
         await eventually(sent_twice)
-        async with worker_here(small, application):
+        async with worker_here(small, dispatcher):
             reply = await call
     assert (reply.status, reply.replayed) == ("ok", True)
     assert published.count(("accepted", "mine")) == 2
@@ -357,7 +358,7 @@ async def test_another_event_loop_is_told_at_once(client: AsyncAPIClient, does: 
 
 
 async def test_a_client_whose_loop_is_closed_says_so_and_can_be_connected_again(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     script = (
         "import asyncio, sys\nfrom labkit import AsyncAPIClient\n"
@@ -369,7 +370,7 @@ async def test_a_client_whose_loop_is_closed_says_so_and_can_be_connected_again(
         "    async with client: print(await client.call('ping'))\n"
         "asyncio.run(again())\n"
     )
-    async with worker_here(settings, application):
+    async with worker_here(settings, dispatcher):
         done = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-c", script, as_client(settings), settings.api_key],
@@ -477,7 +478,7 @@ async def test_the_blocking_client_works_inside_a_running_loop_and_in_a_plain_sc
     )
     imports = (
         "import asyncio, sys\nfrom labkit import BlockingAPIClient\n"
-        "from server.errors import ApiError\n"
+        "from server.contract.errors import ApiError\n"
     )
     body = "".join(f"    {line}\n" for line in calls.splitlines())
     plain = imports + calls
@@ -496,7 +497,7 @@ async def test_the_blocking_client_works_inside_a_running_loop_and_in_a_plain_sc
 
 
 def test_every_error_of_the_wire_comes_back_as_itself() -> None:
-    from server.errors import BY_CODE, from_wire
+    from server.contract.errors import BY_CODE, from_wire
 
     for code, kind in BY_CODE.items():
         error = from_wire({"code": code, "message": "m", "details": [1]})

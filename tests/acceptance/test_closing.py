@@ -10,7 +10,7 @@ import pytest
 
 from labkit import Lab
 from labkit.errors import LabNotOpen
-from labkit.faults.proxy import Proxy
+from labkit.faults.network.proxy import Proxy
 from labkit.services import Console, Home
 from labkit.services.errors import ServiceError
 from labkit.services.process import Process, recorded

@@ -16,11 +16,11 @@ import pytest
 import pytest_asyncio
 
 from labkit import Lab, Ledger
-from labkit.caller import Caller, Reply
+from labkit.client.caller import Caller, Reply
 from labkit.faults.fault import Fault
-from server.auth import hashed
-from server.errors import InProgress, Unauthorized
-from server.steps import Step
+from server.contract.errors import InProgress, Unauthorized
+from server.contract.steps import Step
+from server.security.authentication import hashed
 from tests.support import BOOK, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -40,7 +40,7 @@ async def lab() -> AsyncIterator[Lab]:
     name = f"crash-matrix-{os.getpid()}"
     settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": RETRY_DELAYS}
     async with Lab.open(name, workers=0, supervised=True, **settings) as lab:
-        await lab.start_workers(WORKERS, "flaws")
+        await lab.start_workers(WORKERS, obedient=True)
         await execute(
             lab,
             "INSERT INTO api_keys (user_id, label, key_hash) VALUES (1, 'victim', $1)",

@@ -17,17 +17,18 @@ import pytest
 
 from labkit.dead_letters import DeadLetters, replay
 from labkit.errors import BadSelection, BrokerAway, NobodyAnswers, QueueInUse
-from server import accounts, callers, tokens, topology
-from server.amqp import Worker
-from server.application import Application
-from server.consumer import Consumer
-from server.contract import Reply, Request
-from server.database import Database
-from server.errors import Forbidden, Unauthorized
-from server.principal import Principal, Role
+from server.application.dispatcher import Dispatcher
+from server.contract import topology
+from server.contract.envelope import Reply, Request
+from server.contract.errors import Forbidden, Unauthorized
+from server.contract.steps import Step
+from server.contract.topology import DEAD_LETTERS
+from server.persistence.database import Database
+from server.security import accounts, on_behalf_of, tokens
+from server.security.principal import Principal, Role
 from server.settings import Settings
-from server.steps import Step
-from server.topology import DEAD_LETTERS
+from server.transports.amqp.delivery_processor import DeliveryProcessor
+from server.transports.amqp.worker import Worker
 from tests.support import BOOK, HOME, Wire, eventually, wire, worker_here, worker_process
 
 
@@ -74,7 +75,7 @@ def without_id(body: bytes) -> bytes:
 
 async def fill(client: Wire, count: int, **body: Any) -> None:
     """Letters as the server parks them, of the settings' librarian."""
-    caller = callers.describe(client.body("ping"))
+    caller = on_behalf_of.describe(client.body("ping"))
     publishing = []
     for number in range(1, count + 1):
         said = {"id": f"r-{number}", "auth": "[redacted]"} | body
@@ -131,12 +132,12 @@ async def test_a_letter_is_replayed_as_the_user_who_sent_it(
 
 async def test_what_was_applied_after_all_is_not_applied_again(
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     dead: DeadLetters,
     other: Other,
     tmp_path: Path,
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         body = client.body("create_book", BOOK, id="1", auth=other.key)
         assert (await client.ask(body))["status"] == "ok"
         await park(client, "create_book", BOOK, id="1", auth=other.key)
@@ -149,9 +150,9 @@ async def test_what_was_applied_after_all_is_not_applied_again(
 
 
 async def test_a_refused_letter_stays_with_a_mark_and_the_refusal(
-    settings: Settings, application: Application, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await park(client, "delete_book", {"id": 7}, id="1")
         for times in (1, 2):
             done = await dead.replay()
@@ -165,9 +166,9 @@ async def test_a_refused_letter_stays_with_a_mark_and_the_refusal(
 
 
 async def test_a_letter_that_is_parked_again_is_there_once_and_can_be_replayed_once_more(
-    settings: Settings, application: Application, dead: DeadLetters, other: Other
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters, other: Other
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await park(client, "create_book", BOOK, id="1", auth=other.key)
         held = await asyncpg.connect(settings.database_url)
         try:
@@ -185,10 +186,10 @@ async def test_a_letter_that_is_parked_again_is_there_once_and_can_be_replayed_o
 
 @pytest.mark.parametrize("attempt_fails", [True, False])
 async def test_a_letter_keeps_the_id_that_only_its_correlation_id_tells(
-    settings: Settings, application: Application, dead: DeadLetters, attempt_fails: bool
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters, attempt_fails: bool
 ) -> None:
     """However often it is parked again; a write without a key is claimed by it."""
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await park_body(client, without_id(client.body("create_book", BOOK)), correlation_id="7")
         if attempt_fails:
             held = await asyncpg.connect(settings.database_url)
@@ -205,9 +206,9 @@ async def test_a_letter_keeps_the_id_that_only_its_correlation_id_tells(
 
 @pytest.mark.parametrize("body_id", [{"id": None}, {"id": 7}])
 async def test_a_letter_whose_id_is_none_is_refused_and_found_by_its_correlation_id(
-    settings: Settings, application: Application, dead: DeadLetters, body_id: dict[str, Any]
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters, body_id: dict[str, Any]
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await park(client, "create_book", BOOK, **body_id)
         for times in (1, 2):
             assert list((await dead.replay())["outcome"]) == ["parked again: malformed"]
@@ -216,9 +217,9 @@ async def test_a_letter_whose_id_is_none_is_refused_and_found_by_its_correlation
 
 
 async def test_a_letter_without_any_id_gets_none_by_being_replayed(
-    settings: Settings, application: Application, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await park_body(client, without_id(client.body("create_book", BOOK)), correlation_id=None)
         for times in (1, 2):
             assert list((await dead.replay())["outcome"]) == ["parked again: malformed"]
@@ -227,20 +228,20 @@ async def test_a_letter_without_any_id_gets_none_by_being_replayed(
     assert await rows(settings, BOOKS) == []
 
 
-class Patient(Application):
+class Patient(Dispatcher):
     """Makes no book before ``may_go``."""
 
-    def __init__(self, application: Application, may_go: asyncio.Event) -> None:
-        self._application = application
+    def __init__(self, dispatcher: Dispatcher, may_go: asyncio.Event) -> None:
+        self._dispatcher = dispatcher
         self._may_go = may_go
 
     async def execute(self, request: Request, **circumstances: Any) -> Reply:
         if request.action == "create_book":
             await self._may_go.wait()
-        return await self._application.execute(request, **circumstances)
+        return await self._dispatcher.execute(request, **circumstances)
 
 
-class Twice(Consumer):
+class Twice(DeliveryProcessor):
     """Its worker dies between reply and ack, each time."""
 
     async def _reply(self, *given: Any) -> None:
@@ -248,13 +249,13 @@ class Twice(Consumer):
             await super()._reply(*given)
 
 
-@pytest.mark.parametrize("consumer", [Consumer, Twice])
+@pytest.mark.parametrize("consumer", [DeliveryProcessor, Twice])
 async def test_letters_with_one_correlation_id_are_told_each_its_own_answer(
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     dead: DeadLetters,
     monkeypatch: pytest.MonkeyPatch,
-    consumer: type[Consumer],
+    consumer: type[DeliveryProcessor],
 ) -> None:
     """The refusal of the last one comes first."""
     monkeypatch.setattr(Worker, "answers_with", consumer)
@@ -266,7 +267,7 @@ async def test_letters_with_one_correlation_id_are_told_each_its_own_answer(
         if (step, request_id) == (Step.REPLIED, "refused"):
             refused.set()
 
-    slow = Patient(application, refused)
+    slow = Patient(dispatcher, refused)
     async with worker_here(settings, slow, observe), wire(settings) as client:
         await park(client, "create_book", BOOK, id="applied")
         other = BOOK | {"title": "Animal Farm", "isbn": None}
@@ -284,36 +285,36 @@ async def test_letters_with_one_correlation_id_are_told_each_its_own_answer(
     assert len(await rows(settings, BOOKS)) == 2
 
 
-class Silent(Application):
+class Silent(Dispatcher):
     """Answers the operator's check, and then nothing any more."""
 
-    def __init__(self, application: Application) -> None:
-        self._application = application
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
 
     async def execute(self, request: Request, **circumstances: Any) -> Reply:
         if request.id != "operator":
             await asyncio.Event().wait()
-        return await self._application.execute(request, **circumstances)
+        return await self._dispatcher.execute(request, **circumstances)
 
 
 async def test_without_an_answer_the_letter_stays_and_is_safe_to_replay(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     dead = DeadLetters(settings.amqp_url, settings.api_key, patience=1)
     now = settings.model_copy(update={"drain_timeout": 0})
     async with wire(settings) as client:
-        async with worker_here(now, Silent(application)):
+        async with worker_here(now, Silent(dispatcher)):
             await fill(client, 3)
             assert set((await dead.replay())["outcome"]) == {"unknown"}
             assert list((await dead.list())["replays"]) == [1, 1, 1]
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             assert set((await dead.replay())["outcome"]) <= {"ok", "replayed"}
             assert await client.depth(DEAD_LETTERS) == 0
     assert len(await rows(settings, BOOKS)) == 3
 
 
 async def test_nothing_moves_without_a_worker_or_for_whoever_is_no_librarian(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> None:
     async with database.transaction() as connection:
         await accounts.add_user(connection, "Rea", Role.READER, None)
@@ -323,7 +324,7 @@ async def test_nothing_moves_without_a_worker_or_for_whoever_is_no_librarian(
         before = await DeadLetters(settings.amqp_url, "").list()
         with pytest.raises(NobodyAnswers):
             await DeadLetters(settings.amqp_url, settings.api_key, patience=0.2).replay()
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             for key, error in {"a wrong key": Unauthorized, reader: Forbidden}.items():
                 with pytest.raises(error):
                     await DeadLetters(settings.amqp_url, key).replay()
@@ -365,9 +366,9 @@ async def test_letters_are_selected_by_everything_that_is_said(
 
 
 async def test_only_what_is_selected_is_replayed_and_the_rest_keeps_its_order(
-    settings: Settings, application: Application, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await fill(client, 5)
         done = await dead.replay(error="internal", rate=1000)
         assert list(done["id"]) == ["r-2", "r-4"]
@@ -388,9 +389,9 @@ async def test_a_letter_can_go_elsewhere_and_takes_no_key_along(
 
 
 async def test_a_letter_of_nobody_is_not_sent_with_the_operators_rights(
-    settings: Settings, application: Application, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await park(client, "create_book", BOOK, id="1", auth=None)
         assert list((await dead.replay())["outcome"]) == ["no caller"]
         reply = await dead.edit("1", data=BOOK | {"title": "Mine"})
@@ -400,9 +401,9 @@ async def test_a_letter_of_nobody_is_not_sent_with_the_operators_rights(
 
 @pytest.mark.parametrize("key", ["k", None])
 async def test_a_mended_letter_is_a_new_request_of_the_same_user(
-    settings: Settings, application: Application, dead: DeadLetters, other: Other, key: str | None
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters, other: Other, key: str | None
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         wrong = BOOK | {"year": 19490}
         await park(client, "create_book", wrong, id="1", auth=other.key, idempotency_key=key)
         assert (await dead.edit("1", data=wrong | {"title": ""})).status == "error"
@@ -414,9 +415,9 @@ async def test_a_mended_letter_is_a_new_request_of_the_same_user(
 
 @pytest.mark.parametrize("key", ["k", None])
 async def test_mending_what_was_applied_after_all_is_refused(
-    settings: Settings, application: Application, dead: DeadLetters, key: str | None
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters, key: str | None
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         fields = {"id": "1", "idempotency_key": key}
         await client.ask(client.body("create_book", BOOK, **fields))
         await park(client, "create_book", BOOK, **fields)
@@ -428,9 +429,9 @@ async def test_mending_what_was_applied_after_all_is_refused(
 
 
 async def test_what_was_refused_for_good_can_be_mended(
-    settings: Settings, application: Application, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await client.ask(client.body("create_book", BOOK))
         await park(client, "delete_book", {"id": 7}, id="1")
         assert list((await dead.replay())["outcome"]) == ["not_found"]
@@ -539,13 +540,13 @@ async def _free(dead: DeadLetters) -> bool:
 
 async def test_a_replay_of_many_rounds_sends_each_letter_once_and_forgets_none(
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     dead: DeadLetters,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Letters with one message id among them, and such as stay."""
     monkeypatch.setattr(replay, "ROUND", 0.2)
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         for _ in range(6):
             await fill(client, 2, action="delete_book")
             message = aio_pika.Message(b"{}", message_id="same")

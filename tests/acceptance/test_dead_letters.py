@@ -12,12 +12,13 @@ import aio_pika
 import asyncpg
 import pytest
 
-from server import topology
-from server.application import Application
-from server.parking import PAUSE, Parking
-from server.redaction import described
+from server.application.dispatcher import Dispatcher
+from server.contract import topology
+from server.contract.redaction import described
+from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
+from server.transports.amqp.confirmed import PAUSE, ConfirmedPublisher
+from server.transports.amqp.dead_letters import DeadLetters
 from tests.support import BOOK, Wire, eventually, wire, worker_here
 
 
@@ -56,7 +57,7 @@ async def declared(client: Wire, settings: Settings) -> None:
 
 
 async def test_a_request_that_reaches_the_delivery_limit_is_parked_redacted(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with wire(settings) as client:
         await declared(client, settings)
@@ -64,7 +65,7 @@ async def test_a_request_that_reaches_the_delivery_limit_is_parked_redacted(
         await eventually(lambda: client.depth(REQUESTS))
         await give_up(settings)
         await die_with_a_dead_letter(settings)
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             parked = await client.dead_letter()
     body, headers = json.loads(parked.body), parked.headers
     assert (body["id"], body["data"], body["auth"]) == ("7", BOOK, "[redacted]")
@@ -75,13 +76,13 @@ async def test_a_request_that_reaches_the_delivery_limit_is_parked_redacted(
 
 
 async def test_a_request_that_expires_in_the_queue_is_parked_redacted(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with wire(settings) as client:
         await declared(client, settings)
         await client.send(client.body("create_book", BOOK, auth="canary"), expiration=0.01)
         await eventually(lambda: client.depth(RAW_DEAD_LETTERS))
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             parked = await client.dead_letter()
     assert parked.headers["x-reason"] == "expired"
     assert parked.expiration is None
@@ -89,7 +90,7 @@ async def test_a_request_that_expires_in_the_queue_is_parked_redacted(
 
 
 async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with wire(settings) as client:
         await declared(client, settings)
@@ -97,13 +98,14 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
         await client._channel.queue_delete(DEAD_LETTERS)
         await client._channel.declare_queue(DEAD_LETTERS, durable=True, arguments=full)
         await client._channel.default_exchange.publish(aio_pika.Message(b"1"), DEAD_LETTERS)
-        parking = Parking(client._channel, settings, no_declare)
+        publisher = ConfirmedPublisher(client._channel, no_declare)
+        letters = DeadLetters(publisher, settings.amqp_user)
         body = client.body("ping", id="7")
         await client._channel.default_exchange.publish(aio_pika.Message(body), RAW_DEAD_LETTERS)
         async with await aio_pika.connect(settings.amqp_url) as connection:
             raw = await (await connection.channel()).get_queue(RAW_DEAD_LETTERS)
             held = asyncio.create_task(
-                parking.process(await eventually(lambda: raw.get(fail=False)))
+                letters.process(await eventually(lambda: raw.get(fail=False)))
             )
             await asyncio.sleep(2 * PAUSE)
             assert not held.done()
@@ -114,9 +116,9 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
 
 @pytest.mark.parametrize("queue", ["api.dlq", "api.retry.50ms"])
 async def test_a_queue_that_was_deleted_is_declared_again_when_it_is_needed(
-    settings: Settings, application: Application, queue: str
+    settings: Settings, dispatcher: Dispatcher, queue: str
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await client._channel.queue_delete(queue)
         assert (await client.ask(b"no JSON"))["error"]["code"] == "malformed"
         assert (await client.dead_letter()).headers["x-reason"] == "malformed"
@@ -136,9 +138,9 @@ async def test_a_queue_that_was_deleted_is_declared_again_when_it_is_needed(
     ],
 )
 async def test_what_was_sent_there_directly_is_parked_as_unknown(
-    settings: Settings, application: Application, headers: dict[str, Any]
+    settings: Settings, dispatcher: Dispatcher, headers: dict[str, Any]
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         message = aio_pika.Message(b'{"auth": "canary"}', headers=headers)
         await client._channel.default_exchange.publish(message, RAW_DEAD_LETTERS)
         parked = await client.dead_letter()
@@ -153,7 +155,7 @@ async def test_what_was_sent_there_directly_is_parked_as_unknown(
     ],
 )
 async def test_what_kills_whoever_redacts_it_is_not_parsed_for_ever(
-    settings: Settings, application: Application, deaths: int, parked: bytes
+    settings: Settings, dispatcher: Dispatcher, deaths: int, parked: bytes
 ) -> None:
     async with wire(settings) as client:
         await declared(client, settings)
@@ -161,7 +163,7 @@ async def test_what_kills_whoever_redacts_it_is_not_parsed_for_ever(
         await client._channel.default_exchange.publish(message, RAW_DEAD_LETTERS)
         for _ in range(deaths):
             await die_with_a_dead_letter(settings)
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             assert (await client.dead_letter()).body == parked
 
 

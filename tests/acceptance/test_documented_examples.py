@@ -1,7 +1,7 @@
 """The examples of the documents, run again."""
 
-from docs.documents import read_recordings
-from docs.recording import record
+from reference.documents import read_recordings
+from reference.recording import record
 from server.settings import Settings
 
 

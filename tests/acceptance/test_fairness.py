@@ -11,13 +11,13 @@ import asyncpg
 import pytest
 from aio_pika.exceptions import DeliveryError
 
-from server import accounts
-from server.application import Application
-from server.database import Database
-from server.principal import Role
-from server.rate_limit import RateLimit
+from server.application.dispatcher import Dispatcher
+from server.contract.topology import DEAD_LETTERS
+from server.persistence.database import Database
+from server.security import accounts
+from server.security.principal import Role
+from server.security.rate_limit import RateLimit
 from server.settings import Settings
-from server.topology import DEAD_LETTERS
 from tests.acceptance.test_poison import publish_undecodable
 from tests.support import BOOK, Wire, eventually, rest_here, wire, worker_here, worker_process
 
@@ -61,9 +61,9 @@ HOT: list[tuple[str, Ask]] = [(KEY, duplicate), (ROW, update)]
 
 @pytest.mark.parametrize(("statement", "ask"), HOT, ids=["key", "row"])
 async def test_what_waits_for_one_key_or_row_delays_no_other_request(
-    settings: Settings, application: Application, statement: str, ask: Ask
+    settings: Settings, dispatcher: Dispatcher, statement: str, ask: Ask
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await client.ask(client.body("create_book", BOOK))
         async with holding(settings, statement):
             for number in range(MANY):
@@ -80,10 +80,10 @@ async def test_what_waits_for_one_key_or_row_delays_no_other_request(
 
 @pytest.mark.parametrize(("statement", "ask"), HOT, ids=["key", "row"])
 async def test_nor_does_it_over_http(
-    settings: Settings, application: Application, database: Database, statement: str, ask: Ask
+    settings: Settings, dispatcher: Dispatcher, database: Database, statement: str, ask: Ask
 ) -> None:
     async with (
-        rest_here(settings, application, database) as url,
+        rest_here(settings, dispatcher, database) as url,
         aiohttp.ClientSession(
             url,
             headers={"X-API-Key": settings.api_key},
@@ -109,12 +109,12 @@ async def test_nor_does_it_over_http(
 
 
 async def test_a_flood_of_logins_delays_no_other_request_and_the_excess_is_refused(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> None:
     async with database.transaction() as connection:
         await accounts.add_user(connection, "Rita", Role.READER, "a long password")
     credentials = {"name": "Rita", "password": "a long password"}
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         for number in range(64):
             body = client.body("login", credentials, auth=None)
             await client.send(body, correlation_id=f"login {number}")
@@ -132,11 +132,11 @@ async def outcome(client: Wire) -> tuple[str, str]:
 
 
 async def test_what_waits_for_its_next_attempt_counts_towards_the_bound_of_the_queue(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     few = settings.model_copy(update={"max_queue_length": 20, "prefetch": 5, "lock_timeout": 0.05})
     slow = few.model_copy(update={"retry_delays": (60.0, 120.0)})
-    hasty = Application(Database(slow))
+    hasty = Dispatcher(Database(slow))
     async with worker_here(slow, hasty), wire(slow) as client, holding(slow, LOCK):
         async with asyncio.timeout(60):
             accepted = await sent_until_refused(client)
@@ -186,7 +186,7 @@ async def test_an_id_that_no_reply_can_carry_is_refused_before_any_work(
 async def test_no_header_of_the_sender_lets_it_pass_by_the_rate_limit(
     settings: Settings, database: Database
 ) -> None:
-    limited = Application(database, limit=RateLimit(rate=0.0, burst=1.0))
+    limited = Dispatcher(database, limit=RateLimit(rate=0.0, burst=1.0))
     claims = {"x-attempt": 2, "x-replays": 1, "x-redelivered": True}
     async with worker_here(settings, limited), wire(settings) as client:
         assert (await client.ask(client.body("ping")))["status"] == "ok"

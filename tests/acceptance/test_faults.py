@@ -9,12 +9,14 @@ from contextlib import suppress
 import aio_pika
 import pytest
 
-from labkit import Lab, ReplyTimeout, outage
-from labkit.errors import FaultImpossible, QueueFull, Unroutable
+from labkit import Lab, ReplyTimeout
+from labkit.client.errors import QueueFull, Unroutable
+from labkit.errors import FaultImpossible
+from labkit.experiments import outage
 from labkit.faults.fault import NotReached
 from labkit.services import identity
-from server.steps import Step
-from server.topology import REQUESTS
+from server.contract.steps import Step
+from server.contract.topology import REQUESTS
 from tests.support import BOOK, eventually
 
 
@@ -22,7 +24,7 @@ from tests.support import BOOK, eventually
 async def lab(place: str) -> AsyncIterator[Lab]:
     """A lab on the shared services, with one worker that obeys."""
     async with Lab.open(place, workers=0) as lab:
-        await lab.start_workers(1, "flaws")
+        await lab.start_workers(obedient=True)
         yield lab
 
 
@@ -51,7 +53,7 @@ async def test_a_kill_at_a_step_happens_to_the_request_it_is_meant_for(lab: Lab)
 
 
 async def test_two_workers_share_one_order(lab: Lab) -> None:
-    await lab.start_workers(1, "flaws")
+    await lab.start_workers(obedient=True)
     client = await lab.client()
     await lab.faults.fail(at="applied")
     replies = await asyncio.gather(*(client.request("create_book", BOOK) for _ in range(8)))
@@ -84,7 +86,7 @@ async def test_a_message_that_kills_whoever_takes_it_is_parked_and_the_others_ar
     place: str,
 ) -> None:
     async with Lab.open(place, workers=0, supervised=True, delivery_limit=2) as lab:
-        await lab.start_workers(1, "flaws")
+        await lab.start_workers(obedient=True)
         client = await lab.client(timeout=60)
         kill = await lab.faults.kill(at="received", request_id="deadly", always=True)
         call = asyncio.create_task(client.request("create_book", BOOK, request_id="deadly"))
@@ -103,7 +105,7 @@ async def test_a_message_that_kills_whoever_takes_it_is_parked_and_the_others_ar
 
 async def test_a_bug_that_is_always_there_ends_in_a_dead_letter(place: str) -> None:
     async with Lab.open(place, workers=0, retry_delays="0.05,0.05") as lab:
-        await lab.start_workers(1, "flaws")
+        await lab.start_workers(obedient=True)
         client = await lab.client()
         await lab.faults.fail(at="applied", request_id="poison", always=True)
         reply = await client.request("create_book", BOOK, request_id="poison")
@@ -165,7 +167,7 @@ async def test_what_is_over_as_soon_as_it_happens_is_healed(lab: Lab) -> None:
 
 async def test_closing_the_lab_undoes_what_is_left(place: str) -> None:
     async with Lab.open(place, workers=0) as lab:
-        await lab.start_workers(1, "flaws")
+        await lab.start_workers(obedient=True)
         pause = await lab.faults.pause("worker-1")
         hold = await lab.faults.hold(at="parsed")
         faults = lab.faults
@@ -188,7 +190,7 @@ async def test_a_worker_that_cannot_finish_in_time_leaves_the_request_to_the_nex
     place: str,
 ) -> None:
     async with Lab.open(place, workers=0, drain_timeout=0.3) as lab:
-        await lab.start_workers(1, "flaws")
+        await lab.start_workers(obedient=True)
         client = await lab.client()
         hold = await lab.faults.hold(at="applied", request_id="slow")
         call = asyncio.create_task(client.request("create_book", BOOK, request_id="slow"))
@@ -235,7 +237,7 @@ async def test_what_cannot_happen_says_why(lab: Lab, place: str) -> None:
     with pytest.raises(NotReached):
         await hold.reached(within=0.1)
     async with Lab.open(f"{place}-deaf") as deaf:
-        with pytest.raises(FaultImpossible, match="flaws"):
+        with pytest.raises(FaultImpossible, match="obedient=True"):
             await deaf.faults.hold(at="received")
 
 

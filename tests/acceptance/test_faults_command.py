@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from labkit import Lab, outage
+from labkit import Lab
 from labkit.__main__ import main
-from labkit.faults.plan import Plan
+from labkit.experiments import outage
+from labkit.faults.at_step.plan import Plan
 from labkit.lab import HOME
-from server.topology import DEAD_LETTERS
+from server.contract.topology import DEAD_LETTERS
 from tests.support import BOOK, eventually
 
 Output = pytest.CaptureFixture[str]
@@ -24,7 +25,7 @@ Output = pytest.CaptureFixture[str]
 async def lab(place: str) -> AsyncIterator[Lab]:
     """A lab on the shared services, with one worker that obeys."""
     async with Lab.open(place, workers=0) as lab:
-        await lab.start_workers(1, "flaws")
+        await lab.start_workers(obedient=True)
         yield lab
 
 
@@ -191,7 +192,7 @@ async def test_a_lab_whose_workers_do_not_obey_is_told_what_to_do(
 ) -> None:
     async with Lab.open(place) as lab:
         assert await faults(lab, "hold", "--at", "parsed") == 1
-        assert 'start_workers(1, "flaws")' in capsys.readouterr().err
+        assert "start_workers(obedient=True)" in capsys.readouterr().err
 
 
 async def test_a_lab_that_nobody_has_opened_is_told(capsys: Output) -> None:

@@ -13,10 +13,11 @@ import pytest
 
 from flaws import dlq_feeds_itself
 from flaws.servers import ALWAYS
-from labkit import Lab, Ledger, outage
-from labkit.caller import Caller
+from labkit import Lab, Ledger
+from labkit.client.caller import Caller
+from labkit.experiments import outage
 from labkit.ledger import Verdict
-from server.steps import Step
+from server.contract.steps import Step
 from tests.support import BOOK, eventually
 
 RIGHT = "none"

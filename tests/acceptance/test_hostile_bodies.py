@@ -12,10 +12,10 @@ import aiohttp
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from server.application import Application
-from server.database import Database
-from server.errors import BY_CODE
-from server.handlers import VERSIONS
+from server.application.dispatcher import Dispatcher
+from server.application.handlers import VERSIONS
+from server.contract.errors import BY_CODE
+from server.persistence.database import Database
 from server.settings import Settings
 from tests.support import Wire, rest_here, wire, worker_here
 
@@ -105,9 +105,9 @@ def _rounds(strategy: st.SearchStrategy[Any]) -> list[list[Any]]:
 
 
 async def test_five_thousand_bodies_over_rabbitmq(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
-    async with worker_here(settings, application) as worker, wire(settings) as client:
+    async with worker_here(settings, dispatcher) as worker, wire(settings) as client:
         rounds = await asyncio.to_thread(_rounds, bodies(settings.api_key))
         for batch in rounds:
             await _ask_all(client, batch)
@@ -136,7 +136,7 @@ PATHS = ["/v1/books", "/v2/books", "/v2/authors", "/v2/login", "/v9/books", "/he
 
 
 async def test_five_thousand_bodies_over_http(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> None:
     ids = st.integers() | st.sampled_from(["", "x", "1", "0", "-1", "%00", str(2**63)])
     strategy = st.tuples(
@@ -147,7 +147,7 @@ async def test_five_thousand_bodies_over_http(
         bodies(settings.api_key),
     )
     async with (
-        rest_here(settings, application, database) as url,
+        rest_here(settings, dispatcher, database) as url,
         aiohttp.ClientSession(headers={"X-API-Key": settings.api_key}) as http,
     ):
         rounds = await asyncio.to_thread(_rounds, strategy)

@@ -12,15 +12,15 @@ from typing import Any
 import aio_pika
 import pytest
 
-from labkit import peek
-from labkit.broker import Broker
+from labkit.broker import peek
+from labkit.broker.management import Broker
 from labkit.dead_letters import DeadLetters
 from labkit.errors import BadSelection, NotMoved
 from labkit.place import vhost_of
-from server import topology
-from server.application import Application
+from server.application.dispatcher import Dispatcher
+from server.contract import topology
+from server.contract.topology import DEAD_LETTERS, UNREADABLE
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, UNREADABLE
 from tests.acceptance.test_dead_letter_tools import fill
 from tests.acceptance.test_poison import publish_undecodable
 from tests.support import BOOK, HOME, Wire, as_client, eventually, wire, worker_here
@@ -67,12 +67,12 @@ async def write(client: Wire, body: bytes = b"{}", **properties: Any) -> None:
 
 
 async def test_an_unreadable_letter_is_listed_as_what_it_is_and_stepped_over(
-    settings: Settings, application: Application, client: Wire, operator: Wire, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, client: Wire, operator: Wire, dead: DeadLetters
 ) -> None:
     await fill(operator, 1)
     await publish_undecodable(settings, b'{"auth": "canary"}', DEAD_LETTERS)
     await write(client, message_id="straight")
-    async with worker_here(settings, application):
+    async with worker_here(settings, dispatcher):
         table = await dead.list()
         assert list(table["error"].fillna("")) == ["unavailable", "unreadable", ""]
         assert await dead.groups() is not None
@@ -171,7 +171,7 @@ HEADERS = [{name: value} for name, values in ODD.items() for value in values]
 @pytest.mark.parametrize("sender", ["client", "lab"])
 async def test_no_header_breaks_a_tool(
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     client: Wire,
     operator: Wire,
     dead: DeadLetters,
@@ -183,7 +183,7 @@ async def test_no_header_breaks_a_tool(
     body = client.body("create_book", BOOK, id="1")
     for headers in HEADERS:
         await write(who, body, headers=headers, user_id=sender)
-    async with worker_here(settings, application):
+    async with worker_here(settings, dispatcher):
         table = await dead.list()
         assert set(table["replays"]) == {0}
         assert table["parked_at"].isna().all()
@@ -198,9 +198,9 @@ async def test_no_header_breaks_a_tool(
 
 
 async def test_a_request_with_the_largest_number_of_replays_is_replayed(
-    settings: Settings, application: Application, dead: DeadLetters, client: Wire
+    settings: Settings, dispatcher: Dispatcher, dead: DeadLetters, client: Wire
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as operator:
+    async with worker_here(settings, dispatcher), wire(settings) as operator:
         headers = {"x-replays": 2**63 - 1}
         await client.send(b"no request", headers=headers)
         await eventually(lambda: operator.depth(DEAD_LETTERS))
@@ -209,7 +209,7 @@ async def test_a_request_with_the_largest_number_of_replays_is_replayed(
 
 
 async def test_only_the_signed_word_of_a_letter_is_believed(
-    settings: Settings, application: Application, client: Wire, operator: Wire, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, client: Wire, operator: Wire, dead: DeadLetters
 ) -> None:
     """A client chooses nobody's rights by writing them into api.dlq."""
     await fill(operator, 1)
@@ -217,7 +217,7 @@ async def test_only_the_signed_word_of_a_letter_is_believed(
     forged = client.body("create_book", BOOK | {"title": "Stolen"}, id="forged", auth="[redacted]")
     for user_id in (None, "client"):
         await write(client, forged, headers=stolen, user_id=user_id)
-    async with worker_here(settings, application):
+    async with worker_here(settings, dispatcher):
         done = (await dead.replay()).set_index("id")["outcome"]
         assert list(done["forged"]) == ["no caller", "no caller"]
     text = repr(await dead.show("forged"))
@@ -283,11 +283,11 @@ def is_safe(text: str) -> bool:
 
 
 async def test_no_letter_acts_on_a_terminal_or_a_notebook(
-    settings: Settings, application: Application, client: Wire, operator: Wire, dead: DeadLetters
+    settings: Settings, dispatcher: Dispatcher, client: Wire, operator: Wire, dead: DeadLetters
 ) -> None:
     await nasty(client, operator)
     async with (
-        worker_here(settings, application),
+        worker_here(settings, dispatcher),
         Broker(os.environ["MANAGEMENT_URL"]) as broker,
     ):
         tables = [await dead.list(), await dead.groups(), await dead.replay(dry_run=True)]

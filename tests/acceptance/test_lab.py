@@ -16,8 +16,8 @@ from labkit.exercises.lesson_03 import MoveToVersion2
 from labkit.exercises.lesson_04 import ImpatientClient
 from labkit.exercises.lesson_08 import Encyclopedia
 from labkit.exercises.lesson_09 import TheOtherDoor
-from server.errors import TooLarge
-from server.topology import REQUESTS
+from server.contract.errors import TooLarge
+from server.contract.topology import REQUESTS
 from tests.support import BOOK, HOME, eventually
 
 

@@ -12,9 +12,10 @@ import pytest
 
 from labkit import Lab, Ledger
 from labkit.__main__ import main
-from labkit.errors import NoLedger, ReplyTimeout
-from server.errors import ApiError
-from server.topology import DEAD_LETTERS, REQUESTS
+from labkit.client.errors import ReplyTimeout
+from labkit.errors import NoLedger
+from server.contract.errors import ApiError
+from server.contract.topology import DEAD_LETTERS, REQUESTS
 from tests.support import BOOK, eventually
 
 DUNE = {"title": "Dune", "author": "Frank Herbert", "year": 1965}

@@ -2,9 +2,10 @@
 
 import asyncio
 
-from labkit import Lab, outage
+from labkit import Lab
 from labkit.exercises.lesson_05 import TwoWorkersOneRequest
-from server.steps import Step
+from labkit.experiments import outage
+from server.contract.steps import Step
 
 DUNE = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
 
@@ -13,7 +14,7 @@ async def killed_at(lab: Lab, step: Step) -> asyncio.Task[object]:
     """The only worker dies at ``step`` of a request, whose call goes on waiting."""
     client = await lab.client()
     await lab.stop_workers()
-    await lab.start_workers(1, "flaws", "--dies-at", step)
+    await lab.start_workers(dies_at=step)
     call = asyncio.create_task(client.call("create_book", DUNE, idempotency_key="k", timeout=60))
     await outage.ended(lab, "worker-1")
     return call

@@ -14,7 +14,7 @@ DUNE = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
 @pytest.fixture
 async def lab(place: str) -> AsyncIterator[Lab]:
     async with Lab.open(place, workers=0) as lab:
-        await lab.start_workers(1, "flaws")
+        await lab.start_workers(obedient=True)
         yield lab
 
 

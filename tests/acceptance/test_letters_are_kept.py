@@ -10,15 +10,15 @@ import aio_pika
 import pytest
 from aio_pika.exceptions import DeliveryError
 
-from labkit.broker import Broker
+from labkit.broker.management import Broker
 from labkit.dead_letters import DeadLetters
 from labkit.place import vhost_of
 from labkit.services import mishaps
 from labkit.services.private import private_home
-from server import topology
-from server.application import Application
+from server.application.dispatcher import Dispatcher
+from server.contract import topology
+from server.contract.topology import DEAD_LETTERS, UNREADABLE
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, UNREADABLE
 from tests.support import Wire, at, eventually, wire, worker_here
 
 LETTERS = 5
@@ -114,11 +114,11 @@ async def test_a_policy_that_limits_the_queue_refuses_and_drops_nothing(
 
 
 async def test_a_request_that_finds_no_room_is_held_until_there_is(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with under(settings, r"^api\.dlq$", **{"max-length": 1}) as client:
         accepted = await write(client)
-        async with worker_here(settings, application):
+        async with worker_here(settings, dispatcher):
             await client.send(b"no request", correlation_id="held")
             assert (await client.ask(client.body("ping")))["status"] == "ok"
             assert await client.depth(DEAD_LETTERS) == accepted
@@ -128,7 +128,7 @@ async def test_a_request_that_finds_no_room_is_held_until_there_is(
 
 async def test_a_letter_survives_the_brokers_sudden_end(
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -137,7 +137,7 @@ async def test_a_letter_survives_the_brokers_sudden_end(
         monkeypatch.setenv("SERVER_AMQP_URL", urls["SERVER_AMQP_URL"])
         here = settings.model_copy(update={"amqp_url": at(urls["ADMIN_AMQP_URL"], "")})
         dead = DeadLetters(here.amqp_url, here.api_key)
-        async with wire(here) as client, worker_here(here, application):
+        async with wire(here) as client, worker_here(here, dispatcher):
             await client.send(b"no request", correlation_id="parked", delivery_mode=1)
             body = client.body("delete_book", {"id": 7}, id="refused")
             await client.send(body, reply_to=None, delivery_mode=1)

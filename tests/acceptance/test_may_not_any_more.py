@@ -10,12 +10,12 @@ import aiohttp
 import pytest
 from sqlalchemy import text
 
-from server import accounts, tokens
-from server.application import Application
-from server.auth import hashed
-from server.contract import Reply, Request
-from server.database import Database
-from server.principal import Principal, Role
+from server.application.dispatcher import Dispatcher
+from server.contract.envelope import Reply, Request
+from server.persistence.database import Database
+from server.security import accounts, tokens
+from server.security.authentication import hashed
+from server.security.principal import Principal, Role
 from server.settings import Settings
 from tests.support import BOOK, dies_at, eventually, rest_here, wire, worker_here
 
@@ -56,10 +56,10 @@ async def credentials(database: Database, kind: str, monkeypatch: pytest.MonkeyP
     return {"auth": None, "data": BOOK | {"auth_token": token.token}}
 
 
-async def has_expired(application: Application, fields: dict[str, Any]) -> bool:
+async def has_expired(dispatcher: Dispatcher, fields: dict[str, Any]) -> bool:
     asked = {"id": "x", "version": "v1", "action": "ping"} | fields
     asked["data"] = {n: v for n, v in fields["data"].items() if n == "auth_token"}
-    return (await application.execute(Request.model_validate(asked))).outcome == "unauthorized"
+    return (await dispatcher.execute(Request.model_validate(asked))).outcome == "unauthorized"
 
 
 @pytest.mark.parametrize("step", ["applied", "committed", "replied"])
@@ -67,7 +67,7 @@ async def has_expired(application: Application, fields: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("key", ["k", None])
 async def test_a_worker_dies_and_before_the_redelivery_its_sender_is_barred(
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -82,8 +82,8 @@ async def test_a_worker_dies_and_before_the_redelivery_its_sender_is_barred(
             assert await dying.ended() == -signal.SIGKILL
         await bar(database)
         if kind == "token":
-            await eventually(lambda: has_expired(application, fields))
-        async with worker_here(settings, application):
+            await eventually(lambda: has_expired(dispatcher, fields))
+        async with worker_here(settings, dispatcher):
             replies = [json.loads((await client.reply()).body)]
             if step == "replied":
                 replies.append(json.loads((await client.reply()).body))
@@ -101,14 +101,14 @@ async def count(database: Database) -> int:
 
 async def test_so_it_is_over_http_too(
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fields = await credentials(database, "key", monkeypatch)
     headers = {"X-API-Key": fields["auth"], "Idempotency-Key": "k"}
     async with (
-        rest_here(settings, application, database) as url,
+        rest_here(settings, dispatcher, database) as url,
         aiohttp.ClientSession(url, headers=headers) as session,
     ):
         first = await session.post("/v1/books", json=BOOK)
@@ -122,18 +122,18 @@ async def test_so_it_is_over_http_too(
 
 @pytest.mark.parametrize("name", ["its key was revoked", "its user was demoted"])
 async def test_an_operators_replay_of_it_is_answered_alike(
-    application: Application, database: Database, monkeypatch: pytest.MonkeyPatch, name: str
+    dispatcher: Dispatcher, database: Database, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     kind, bar, refusal = BARS[name]
     fields = await credentials(database, kind, monkeypatch)
     me = {"id": "me", "version": "v1", "action": "create_book", "data": BOOK}
     request = Request.model_validate(me | fields)
-    first = await application.execute(request)
+    first = await dispatcher.execute(request)
     await bar(database)
 
     async def replayed(request_id: str) -> Reply:
         operators = me | {"auth": "a key for the tests", "id": request_id}
-        return await application.execute(
+        return await dispatcher.execute(
             Request.model_validate(operators),
             again=True,
             on_behalf_of=f"key:{hashed(fields['auth'])}",

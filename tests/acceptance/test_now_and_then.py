@@ -116,7 +116,7 @@ async def break_something(lab: Lab, fault: str) -> None:
 @pytest.mark.parametrize("fault", ["kill", "close client", "close worker", "close database"])
 async def test_the_right_server_is_acquitted_also_with_faults(place: str, fault: str) -> None:
     async with Lab.open(place, workers=0, supervised=True, **SETTINGS) as lab:
-        await lab.start_workers(2, "flaws")
+        await lab.start_workers(2, obedient=True)
         ledger = Ledger(lab)
         breaking = asyncio.create_task(break_something(lab, fault))
         await use(lab, ledger, rounds=4)

@@ -7,13 +7,14 @@ import jwt
 import pytest
 from sqlalchemy import delete, text
 
-from server import accounts, callers, tokens
-from server.application import Application
-from server.auth import hashed
-from server.contract import Reply, Request
-from server.database import Database
-from server.models import SigningKey
-from server.principal import Principal, Role
+from server.application.dispatcher import Dispatcher
+from server.contract.envelope import Reply, Request
+from server.persistence.database import Database
+from server.persistence.models import SigningKey
+from server.security import accounts, tokens
+from server.security.authentication import hashed
+from server.security.on_behalf_of import describe
+from server.security.principal import Principal, Role
 from server.settings import Settings
 from tests.support import BOOK, eventually, wire, worker_here
 
@@ -53,51 +54,51 @@ def asked(auth: str | None, **data: str) -> Request:
 
 def caller(auth: str | None, **data: str) -> str:
     body = json.dumps({"auth": auth, "data": data}).encode()
-    described = callers.describe(body)
+    described = describe(body)
     assert described is not None
     return described
 
 
-async def send(application: Application, auth: str, on_behalf_of: str | None) -> Reply:
-    return await application.execute(asked(auth), on_behalf_of=on_behalf_of)
+async def send(dispatcher: Dispatcher, auth: str, on_behalf_of: str | None) -> Reply:
+    return await dispatcher.execute(asked(auth), on_behalf_of=on_behalf_of)
 
 
 async def test_it_is_the_first_senders_request_and_not_the_operators(
-    application: Application, people: People
+    dispatcher: Dispatcher, people: People
 ) -> None:
-    first = await application.execute(asked(people.other))
-    again = await send(application, people.librarian, caller(people.other))
-    own = await application.execute(asked(people.librarian))
+    first = await dispatcher.execute(asked(people.other))
+    again = await send(dispatcher, people.librarian, caller(people.other))
+    own = await dispatcher.execute(asked(people.librarian))
     assert (again.data, again.replayed) == (first.data, True)
     assert (own.data["id"], own.replayed) == (first.data["id"] + 1, False)
 
 
 async def test_a_token_names_its_user_even_when_it_has_expired(
-    application: Application, people: People, monkeypatch: pytest.MonkeyPatch, database: Database
+    dispatcher: Dispatcher, people: People, monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
-    first = await application.execute(asked(people.other))
+    first = await dispatcher.execute(asked(people.other))
     monkeypatch.setattr(tokens, "LIFETIME", -tokens.LIFETIME)
     async with database.reading() as connection:
         old = await tokens.issue(connection, Principal(2, "Ida", Role.LIBRARIAN))
     for token in (people.token, old.token):
         described = caller(None, auth_token=token)
         assert token.rpartition(".")[2] not in described
-        again = await send(application, people.librarian, described)
+        again = await send(dispatcher, people.librarian, described)
         assert (again.data, again.replayed) == (first.data, True)
 
 
 async def test_only_a_librarian_may_send_for_another(
-    application: Application, people: People
+    dispatcher: Dispatcher, people: People
 ) -> None:
-    refused = await send(application, people.reader, caller(people.other))
+    refused = await send(dispatcher, people.reader, caller(people.other))
     assert refused.outcome == "forbidden"
     assert "on behalf" in refused.error["message"]  # type: ignore[index]
 
 
 async def test_a_reader_gains_no_rights_by_being_sent_for(
-    application: Application, people: People
+    dispatcher: Dispatcher, people: People
 ) -> None:
-    refused = await send(application, people.librarian, caller(people.reader))
+    refused = await send(dispatcher, people.librarian, caller(people.reader))
     assert refused.outcome == "forbidden"
 
 
@@ -121,24 +122,24 @@ FORGED = jwt.encode(
     ],
 )
 async def test_a_made_up_caller_is_refused(
-    application: Application, people: People, described: str
+    dispatcher: Dispatcher, people: People, described: str
 ) -> None:
-    assert (await send(application, people.librarian, described)).outcome == "unauthorized"
+    assert (await send(dispatcher, people.librarian, described)).outcome == "unauthorized"
 
 
 async def test_a_revoked_key_is_refused_by_its_owners_name(
-    application: Application, people: People, database: Database
+    dispatcher: Dispatcher, people: People, database: Database
 ) -> None:
     async with database.transaction() as connection:
         await accounts.revoke_key(connection, 2)
-    refused = await send(application, people.librarian, caller(people.other))
+    refused = await send(dispatcher, people.librarian, caller(people.other))
     assert refused.outcome == "unauthorized"
     assert "Ida" in refused.error["message"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("gone", ["user", "signing key"])
 async def test_what_is_gone_is_refused(
-    application: Application, people: People, database: Database, gone: str
+    dispatcher: Dispatcher, people: People, database: Database, gone: str
 ) -> None:
     async with database.transaction() as connection:
         if gone == "user":
@@ -153,7 +154,7 @@ async def test_what_is_gone_is_refused(
             await connection.execute(delete(SigningKey))
     for described in (caller(people.other), caller(None, auth_token=people.token)):
         if gone == "user" or described.startswith("jwt:"):
-            refused = await send(application, people.librarian, described)
+            refused = await send(dispatcher, people.librarian, described)
             assert refused.outcome == "unauthorized"
 
 
@@ -170,14 +171,14 @@ async def test_what_is_gone_is_refused(
     ],
 )
 def test_of_what_is_no_proof_nothing_is_told(body: bytes) -> None:
-    assert callers.describe(body) is None
+    assert describe(body) is None
 
 
 async def test_a_dead_letter_names_its_sender_whatever_they_say_of_themselves(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     claims = {name: caller(settings.api_key) for name in ("x-caller", "x-on-behalf-of")}
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         body = client.body("create_book", BOOK, auth="Ida", version=5)
         await client.send(body, headers=claims | {"x-replays": 2**63 - 1, "auth": "canary"})
         parked = await client.dead_letter()
@@ -191,9 +192,9 @@ async def test_a_dead_letter_names_its_sender_whatever_they_say_of_themselves(
 
 @pytest.mark.parametrize("user", ["lab", None])
 async def test_only_a_replay_that_the_broker_vouches_for_has_no_deadline(
-    settings: Settings, application: Application, user: str | None
+    settings: Settings, dispatcher: Dispatcher, user: str | None
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         body = client.body("create_book", BOOK)
         headers = {"x-deadline": 1, "x-replays": 1, "x-attempt": 2}
         reply = await client.ask(body, headers=headers, user_id=user)
@@ -201,9 +202,9 @@ async def test_only_a_replay_that_the_broker_vouches_for_has_no_deadline(
 
 
 async def test_a_replay_of_what_is_still_worked_on_waits_for_its_end(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         body = client.body("create_book", BOOK, id="7")
         async with database.transaction() as first:
             await first.execute(

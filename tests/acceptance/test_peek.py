@@ -14,15 +14,17 @@ import pandas as pd
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from labkit import Lab, peek
-from labkit.broker import Broker
-from labkit.dead_letters.held import connected, holding
+from labkit import Lab
+from labkit.broker import peek
+from labkit.broker.held import connected, holding
+from labkit.broker.management import Broker
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue, QueueInUse
 from labkit.place import vhost_of
 from labkit.services import Console
-from server import topology
+from server.contract import topology
+from server.contract.limits import Limits
+from server.contract.topology import DEAD_LETTERS, REQUESTS
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, REQUESTS
 from tests.acceptance.test_poison import publish_undecodable
 from tests.support import HOME, eventually
 
@@ -32,8 +34,7 @@ DEADLY = QUORUM | {
     "x-dead-letter-exchange": "",
     "x-dead-letter-routing-key": "dead",
 }
-UNUSED = Settings(amqp_url="amqp://unused", database_url="postgres://unused")
-WAITING = topology.retry(3600, UNUSED).arguments
+WAITING = topology.retry(3600, Limits()).arguments
 KINDS: dict[str, dict[str, Any]] = {
     "classic": {},
     "quorum": QUORUM,

@@ -12,10 +12,10 @@ from pamqp import commands as spec
 from pamqp.header import ContentHeader
 from sqlalchemy import text
 
-from server.application import Application
-from server.database import Database
+from server.application.dispatcher import Dispatcher
+from server.contract.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
+from server.persistence.database import Database
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
 from tests.support import BOOK, Wire, wire, worker_here
 
 INNOCENTS = 40
@@ -53,9 +53,9 @@ async def all_answered(client: Wire, count: int) -> None:
 
 
 async def test_a_message_that_cannot_be_decoded_ends_alone_and_innocents_are_answered(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         for number in range(INNOCENTS):
             if number == INNOCENTS // 2:
                 await publish_undecodable(settings, client.body("ping"))
@@ -69,9 +69,9 @@ async def test_a_message_that_cannot_be_decoded_ends_alone_and_innocents_are_ans
 
 @pytest.mark.parametrize("name", ["garbage.key", "AAAA.BB==", "", "."])
 async def test_a_forged_direct_reply_address_harms_its_sender_only(
-    settings: Settings, application: Application, name: str
+    settings: Settings, dispatcher: Dispatcher, name: str
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         for number in range(INNOCENTS):
             if number == INNOCENTS // 2:
                 await client.send(client.body("ping"), reply_to=f"amq.rabbitmq.reply-to.{name}")
@@ -81,10 +81,10 @@ async def test_a_forged_direct_reply_address_harms_its_sender_only(
 
 
 async def test_a_true_direct_reply_address_is_answered(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     async with (
-        worker_here(settings, application),
+        worker_here(settings, dispatcher),
         wire(settings) as client,
         await aio_pika.connect(settings.amqp_url) as connection,
     ):

@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
-from labkit import Lab, rates
-from labkit.broker import Broker
+from labkit import Lab
+from labkit.broker import rates
+from labkit.broker.management import Broker
+from labkit.broker.queues import measured, watched
+from labkit.broker.rates import Counts, Meter
 from labkit.place import vhost_of
-from labkit.queues import measured, watched
-from labkit.rates import Counts, Meter
-from server.topology import REQUESTS
+from server.contract.topology import REQUESTS
 from tests.support import HOME, eventually
 
 KINDS: dict[str, dict[str, Any]] = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}

@@ -7,17 +7,17 @@ import signal
 import pytest
 from sqlalchemy import text
 
-from server.application import Application
-from server.database import Database
+from server.application.dispatcher import Dispatcher
+from server.contract.topology import DEAD_LETTERS, REQUESTS
+from server.persistence.database import Database
 from server.settings import Settings
-from server.topology import DEAD_LETTERS, REQUESTS
 from tests.support import BOOK, eventually, process_of, wire, worker_here, worker_process
 
 
 async def test_the_reply_has_the_four_fields_and_the_senders_correlation_id(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         await client.send(client.body("create_book", BOOK, id="the-id"), correlation_id="mine")
         reply = await client.reply()
     assert reply.correlation_id == "mine"
@@ -29,18 +29,18 @@ async def test_the_reply_has_the_four_fields_and_the_senders_correlation_id(
 
 
 async def test_a_request_in_the_form_of_the_message_scheme_needs_no_id(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         request = {"version": "v1", "action": "ping", "data": {}, "auth": settings.api_key}
         reply = await client.ask(json.dumps(request).encode(), correlation_id="from-amqp")
     assert (reply["correlation_id"], reply["status"]) == ("from-amqp", "ok")
 
 
 async def test_a_repeated_key_says_replayed_in_a_header_and_the_same_in_the_body(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
-    async with worker_here(settings, application), wire(settings) as client:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
         replies = []
         for _ in range(2):
             await client.send(client.body("create_book", BOOK, id="1", idempotency_key="k"))

@@ -14,15 +14,16 @@ import pytest
 from openapi_spec_validator import validate
 
 from labkit import Lab, RestClient
-from labkit.errors import LabNotOpen, ReplyTimeout, ServerAway, WrongLoop
+from labkit.client.errors import ReplyTimeout, WrongLoop
+from labkit.errors import LabNotOpen, ServerAway
 from labkit.services import ports
-from server import http_server, rest
-from server.application import Application
-from server.contract import Reply, Request
-from server.database import Database
-from server.errors import BY_CODE, InProgress
-from server.problem import STATUS
+from server.application.dispatcher import Dispatcher
+from server.contract.envelope import Reply, Request
+from server.contract.errors import BY_CODE, InProgress
+from server.persistence.database import Database
 from server.settings import Settings
+from server.transports.http import app, listener
+from server.transports.http.problem import STATUS
 from tests.support import BOOK, eventually, rest_here, worker_process
 
 
@@ -60,10 +61,10 @@ class Http:
 
 @pytest.fixture
 async def http(
-    settings: Settings, application: Application, database: Database
+    settings: Settings, dispatcher: Dispatcher, database: Database
 ) -> AsyncIterator[Http]:
     async with (
-        rest_here(settings, application, database) as url,
+        rest_here(settings, dispatcher, database) as url,
         aiohttp.ClientSession() as session,
     ):
         http = Http(url, settings.api_key, session)
@@ -109,7 +110,7 @@ async def test_a_key_that_is_none_is_malformed(http: Http) -> None:
 async def test_a_key_whose_first_request_still_runs_is_a_conflict_to_be_tried_again(
     settings: Settings, database: Database
 ) -> None:
-    class Busy(Application):
+    class Busy(Dispatcher):
         async def execute(self, request: Request, **_: Any) -> Reply:
             raise InProgress
 
@@ -288,7 +289,7 @@ async def test_a_client_that_goes_away_in_the_middle_harms_nobody(http: Http) ->
 async def test_a_bug_is_a_500_with_the_requests_id_and_the_server_lives_on(
     settings: Settings, database: Database
 ) -> None:
-    class Broken(Application):
+    class Broken(Dispatcher):
         async def execute(self, request: Request, **_: Any) -> Reply:
             raise ZeroDivisionError("a canary in the code")
 
@@ -310,7 +311,7 @@ async def test_while_the_database_is_away_the_answer_is_503(settings: Settings) 
     )
     database = Database(nowhere)
     async with (
-        rest_here(nowhere, Application(database), database) as url,
+        rest_here(nowhere, Dispatcher(database), database) as url,
         aiohttp.ClientSession() as session,
     ):
         http = Http(url, settings.api_key, session)
@@ -387,7 +388,7 @@ async def test_a_port_that_is_taken_is_named(settings: Settings, database: Datab
         port = int(server.events("ready")[0]["url"].rpartition(":")[2])
         taken = settings.model_copy(update={"rest_port": port})
         with pytest.raises(SystemExit, match=f"port {port}.*REST_PORT"):
-            await rest.serve(Application(database), database, taken, asyncio.Event())
+            await app.serve(Dispatcher(database), database, taken, asyncio.Event())
 
 
 async def test_a_server_that_is_not_there_is_definite() -> None:
@@ -436,8 +437,8 @@ async def test_a_lab_without_rest_says_how_to_open_one_with_it(place: str) -> No
 
 def test_short_answers_are_not_held_back_for_the_clients_acknowledgement() -> None:
     with (
-        http_server._listen("127.0.0.1", 0) as listener,
-        socket.create_connection(listener.getsockname()),
-        listener.accept()[0] as accepted,
+        listener._listen("127.0.0.1", 0) as listening,
+        socket.create_connection(listening.getsockname()),
+        listening.accept()[0] as accepted,
     ):
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

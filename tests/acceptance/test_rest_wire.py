@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from labkit import RestClient
-from server.application import Application
-from server.database import Database
-from server.http_protocol import LARGEST_HEAD
+from server.application.dispatcher import Dispatcher
+from server.persistence.database import Database
 from server.settings import Settings
+from server.transports.http.protocol import LARGEST_HEAD
 from tests.support import BOOK, rest_here
 
 GARBAGE = b"\x00\x01 this is no HTTP\r\n\r\n"
@@ -77,11 +77,9 @@ def _answers(text: bytes) -> Iterator[Answer]:
 
 
 @pytest.fixture
-async def raw(
-    settings: Settings, application: Application, database: Database
-) -> AsyncIterator[Raw]:
+async def raw(settings: Settings, dispatcher: Dispatcher, database: Database) -> AsyncIterator[Raw]:
     there = settings.model_copy(update={"rest_hosts": ("rest",)})
-    async with rest_here(there, application, database) as url:
+    async with rest_here(there, dispatcher, database) as url:
         yield Raw(int(url.rpartition(":")[2]), settings.api_key)
 
 

@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from server.application import Application
-from server.contract import Reply, Request
-from server.errors import Unavailable
+from server.application.dispatcher import Dispatcher
+from server.contract.envelope import Reply, Request
+from server.contract.errors import Unavailable
+from server.contract.topology import DEAD_LETTERS
 from server.settings import Settings
-from server.topology import DEAD_LETTERS
 from tests.support import BOOK, wire, worker_here
 
 
-class Failing(Application):
+class Failing(Dispatcher):
     """Raises ``error`` for the first ``times`` attempts of each request."""
 
-    def __init__(self, application: Application, error: Exception, times: int) -> None:
-        self._application = application
+    def __init__(self, dispatcher: Dispatcher, error: Exception, times: int) -> None:
+        self._dispatcher = dispatcher
         self._error = error
         self._times = times
         self.attempts: Counter[str] = Counter()
@@ -27,14 +27,14 @@ class Failing(Application):
         self.attempts[request.id] += 1
         if self.attempts[request.id] <= self._times:
             raise self._error
-        return await self._application.execute(request)
+        return await self._dispatcher.execute(request)
 
 
 @pytest.mark.parametrize("error", [Unavailable(), ZeroDivisionError("a bug")])
 async def test_a_request_that_fails_and_then_succeeds_is_answered_once(
-    settings: Settings, application: Application, error: Exception
+    settings: Settings, dispatcher: Dispatcher, error: Exception
 ) -> None:
-    failing = Failing(application, error, times=2)
+    failing = Failing(dispatcher, error, times=2)
     async with worker_here(settings, failing), wire(settings) as client:
         assert (await client.ask(client.body("create_book", BOOK, id="1")))["status"] == "ok"
         assert failing.attempts["1"] == 3
@@ -45,9 +45,9 @@ async def test_a_request_that_fails_and_then_succeeds_is_answered_once(
     ("error", "code"), [(Unavailable(), "unavailable"), (ZeroDivisionError("a bug"), "internal")]
 )
 async def test_after_the_last_attempt_it_is_parked_with_its_history(
-    settings: Settings, application: Application, error: Exception, code: str
+    settings: Settings, dispatcher: Dispatcher, error: Exception, code: str
 ) -> None:
-    failing = Failing(application, error, times=99)
+    failing = Failing(dispatcher, error, times=99)
     async with worker_here(settings, failing), wire(settings) as client:
         reply = await client.ask(client.body("create_book", BOOK, id="1"), expiration=60)
         assert reply["error"]["code"] == code

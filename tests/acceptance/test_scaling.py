@@ -3,8 +3,9 @@
 import asyncio
 import json
 
-from labkit import Lab, outage, scaling, spike
-from labkit.scaling import Crew
+from labkit import Lab
+from labkit.experiments import outage, scaling, spike
+from labkit.experiments.scaling import Crew
 from tests.support import eventually
 
 

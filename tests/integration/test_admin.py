@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 
-from server.application import Application
+from server.application.dispatcher import Dispatcher
 from server.settings import Settings
 from tests.support import HOME, Caller
 
@@ -25,14 +25,14 @@ async def run(settings: Settings, command: str, stdin: str = "") -> tuple[int, s
 
 
 async def test_a_user_is_added_gets_a_key_and_loses_it(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     assert await run(settings, "users add Rita --password", "a long password\n") == (
         0,
         "user 2: Rita, reader\n",
     )
     _, made = await run(settings, "keys make Rita --label laptop")
-    call = Caller(application, made.split()[0])
+    call = Caller(dispatcher, made.split()[0])
     assert (await call("ping")).outcome == "ok"
     _, listed = await run(settings, "keys list")
     assert "laptop" in listed
@@ -45,7 +45,7 @@ async def test_a_user_is_added_gets_a_key_and_loses_it(
 
 
 async def test_what_cannot_be_done_is_said_in_one_line(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     assert await run(settings, "keys make Nobody") == (
         1,

@@ -21,14 +21,14 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import text
 
-from server import accounts, auth
-from server.application import Application
-from server.contract import Reply, Request
-from server.database import Database
-from server.idempotency import collect
-from server.principal import Role
+from server.application.dispatcher import Dispatcher
+from server.application.idempotency import collect
+from server.contract.envelope import Reply, Request
+from server.contract.steps import Step
+from server.persistence.database import Database
+from server.security import accounts, authentication
+from server.security.principal import Role
 from server.settings import Settings
-from server.steps import Step
 from tests.integration.library_model import COLUMNS, Answer, Ask, LibraryModel
 
 LIBRARIANS = ("Lena", "Omar")
@@ -47,7 +47,7 @@ class Place:
     def __init__(self, settings: Settings) -> None:
         self._runner = asyncio.Runner()
         self._database = Database(settings)
-        self._application = Application(self._database, self._observe)
+        self._dispatcher = Dispatcher(self._database, self._observe)
         self._keys: dict[str, str] = {}
         self.crashes_at: Step | None = None
 
@@ -62,7 +62,7 @@ class Place:
     async def prepare(self) -> None:
         await self._database.create_tables()
         async with self._database.transaction() as transaction:
-            await auth.prepare(transaction, "the key from the settings")
+            await authentication.prepare(transaction, "the key from the settings")
             for name in (*LIBRARIANS, READER):
                 role = Role.READER if name == READER else Role.LIBRARIAN
                 await accounts.add_user(transaction, name, role, None)
@@ -82,7 +82,7 @@ class Place:
             "auth": self._keys[ask.user],
             "idempotency_key": ask.key,
         }
-        return await self._application.execute(Request.model_validate(request))
+        return await self._dispatcher.execute(Request.model_validate(request))
 
     async def several(self, ask: Ask, times: int) -> list[Reply]:
         return await asyncio.gather(*(self.execute(ask) for _ in range(times)))

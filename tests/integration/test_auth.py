@@ -10,26 +10,26 @@ import jwt
 import pytest
 from sqlalchemy import select, text
 
-from server import accounts, auth, tokens
-from server.application import Application
-from server.auth import CONFIGURED_USER
-from server.contract import Request
-from server.database import Database
-from server.errors import ApiError, RateLimited
-from server.models import SigningKey
-from server.principal import Role
-from server.rate_limit import MOST_CALLERS, RateLimit
+from server.application.dispatcher import Dispatcher
+from server.contract.envelope import Request
+from server.contract.errors import ApiError, RateLimited
+from server.persistence.database import Database
+from server.persistence.models import SigningKey
+from server.security import accounts, authentication, tokens
+from server.security.authentication import CONFIGURED_USER
+from server.security.principal import Role
+from server.security.rate_limit import MOST_CALLERS, RateLimit
 from server.settings import Settings
 from tests.support import BOOK, Caller
 
 
 @pytest.fixture
-async def reader(application: Application, database: Database) -> Caller:
+async def reader(dispatcher: Dispatcher, database: Database) -> Caller:
     """The calls of a user who may only read, with a key of her own."""
     async with database.transaction() as connection:
         await accounts.add_user(connection, "Rita", Role.READER, "a long password")
         key = await accounts.make_key(connection, "Rita", "laptop")
-    return Caller(application, key)
+    return Caller(dispatcher, key)
 
 
 async def token_of(call: Caller, name: str = "Rita", password: str = "a long password") -> str:
@@ -159,16 +159,16 @@ async def test_a_revoked_key_is_refused_at_once(reader: Caller, database: Databa
 
 
 async def test_another_configured_key_revokes_the_one_before(
-    call: Caller, database: Database, application: Application, settings: Settings
+    call: Caller, database: Database, dispatcher: Dispatcher, settings: Settings
 ) -> None:
-    from server import auth
+    from server.security import authentication
 
     async with database.transaction() as connection:
-        await auth.prepare(connection, "a newer key")
+        await authentication.prepare(connection, "a newer key")
     assert (await call("ping")).outcome == "unauthorized"
-    assert (await Caller(application, "a newer key")("ping")).outcome == "ok"
+    assert (await Caller(dispatcher, "a newer key")("ping")).outcome == "ok"
     async with database.transaction() as connection:
-        await auth.prepare(connection, settings.api_key)
+        await authentication.prepare(connection, settings.api_key)
     assert (await call("ping")).outcome == "ok"
 
 
@@ -178,12 +178,12 @@ async def test_a_configured_key_that_was_revoked_stays_revoked(
 ) -> None:
     async with database.transaction() as connection:
         if replaced_before:
-            await auth.prepare(connection, "a newer key")
+            await authentication.prepare(connection, "a newer key")
         await accounts.revoke_key(connection, 1)
     for _ in range(2):
-        with pytest.raises(auth.KeyRevoked, match="Set API_KEY to a new one"):
+        with pytest.raises(authentication.KeyRevoked, match="Set API_KEY to a new one"):
             async with database.transaction() as connection:
-                await auth.prepare(connection, settings.api_key)
+                await authentication.prepare(connection, settings.api_key)
     assert (await call("ping")).outcome == "unauthorized"
 
 
@@ -233,7 +233,7 @@ async def test_passwords_and_keys_are_stored_as_digests(reader: Caller, database
 @pytest.fixture
 def limited(database: Database, settings: Settings) -> Caller:
     """Two requests of each kind, and no more."""
-    return Caller(Application(database, limit=RateLimit(rate=0.0, burst=2)), settings.api_key)
+    return Caller(Dispatcher(database, limit=RateLimit(rate=0.0, burst=2)), settings.api_key)
 
 
 async def outcomes(call: Caller, count: int, *request: Any, **fields: Any) -> list[str]:
@@ -288,7 +288,7 @@ async def test_attempts_to_log_in_are_limited_for_each_name(limited: Caller) -> 
 async def test_what_was_let_in_before_is_not_limited(limited: Caller, settings: Settings) -> None:
     await outcomes(limited, 2, "ping")
     request = {"id": "1", "version": "v1", "action": "ping", "auth": settings.api_key}
-    again = await limited._application.execute(Request.model_validate(request), again=True)
+    again = await limited._dispatcher.execute(Request.model_validate(request), again=True)
     assert again.outcome == "ok"
 
 

@@ -9,36 +9,36 @@ import aio_pika
 import pytest
 import structlog
 
-from labkit.link import Link
+from labkit.client.channel import Link
 from labkit.services import ports
-from server.amqp import FIRST_PAUSE, Worker
-from server.application import Application
-from server.direct_reply import MOST_WAITING, DirectReplies
+from server.application.dispatcher import Dispatcher
 from server.settings import Settings
+from server.transports.amqp.direct_reply import MOST_WAITING, DirectReplies
+from server.transports.amqp.worker import FIRST_PAUSE, Worker
 from tests.support import eventually
 
 
-def worker(settings: Settings, application: Application) -> Awaitable[Any]:
-    return Worker(settings, application)._connect()
+def worker(settings: Settings, dispatcher: Dispatcher) -> Awaitable[Any]:
+    return Worker(settings, dispatcher)._connect()
 
 
-def direct_reply(settings: Settings, _: Application) -> Awaitable[Any]:
+def direct_reply(settings: Settings, _: Dispatcher) -> Awaitable[Any]:
     return DirectReplies(settings.amqp_url)._send(aio_pika.Message(b""), "amq.rabbitmq.reply-to.x")
 
 
-def client(settings: Settings, _: Application) -> Awaitable[Any]:
+def client(settings: Settings, _: Dispatcher) -> Awaitable[Any]:
     return Link.open(settings.amqp_url, lambda *_: None)
 
 
 @pytest.mark.parametrize("opens", [worker, direct_reply, client])
 async def test_nothing_is_left_for_the_garbage_collector_to_close(
     settings: Settings,
-    application: Application,
-    opens: Callable[[Settings, Application], Awaitable[Any]],
+    dispatcher: Dispatcher,
+    opens: Callable[[Settings, Dispatcher], Awaitable[Any]],
 ) -> None:
     nowhere = settings.model_copy(update={"amqp_url": f"amqp://127.0.0.1:{ports.any_free()}/"})
     with pytest.raises(OSError, match="Connect call failed") as failed:
-        await opens(nowhere, application)
+        await opens(nowhere, dispatcher)
     made = [each for each in gc.get_objects() if issubclass(type(each), aio_pika.Connection)]
     assert failed.tb  # its frames hold what was made
     assert made
@@ -58,12 +58,12 @@ async def test_direct_replies_hold_up_no_request_though_none_can_be_sent(
 
 
 async def test_a_worker_waits_longer_each_time_and_no_two_equally_long(
-    settings: Settings, application: Application
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
     nowhere = settings.model_copy(update={"amqp_url": f"amqp://127.0.0.1:{ports.any_free()}/"})
     stop = asyncio.Event()
     with structlog.testing.capture_logs() as logged:
-        worker = asyncio.create_task(Worker(nowhere, application).run(stop))
+        worker = asyncio.create_task(Worker(nowhere, dispatcher).run(stop))
         await eventually(lambda: asyncio.sleep(0, len(logged) >= 8))
         stop.set()
         await worker

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from server.database import Database, SchemaMismatch
-from server.errors import Unavailable
+from server.contract.errors import Unavailable
+from server.persistence.database import Database, SchemaMismatch
 from server.settings import Settings
 from tests.support import BOOK, Caller, at
 

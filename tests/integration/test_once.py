@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract import Reply
-from server.database import Database
-from server.errors import InProgress, KeyReused, NotFound, Unavailable
-from server.idempotency import Claim, collect, once
-from server.models import BookV1
-from server.steps import Step
+from server.application.idempotency import Claim, collect, once
+from server.contract.envelope import Reply
+from server.contract.errors import InProgress, KeyReused, NotFound, Unavailable
+from server.contract.steps import Step
+from server.persistence.database import Database
+from server.persistence.models import BookV1
 from tests.support import eventually
 
 CLAIM = Claim(1, "book_v1", key="create-1984-v1", fingerprint="f", request_id="7")

@@ -3,9 +3,9 @@
 import aio_pika
 import pytest
 
-from server import topology
+from server.contract import topology
+from server.contract.topology import EXPIRED, UNREADABLE
 from server.settings import Settings
-from server.topology import EXPIRED, UNREADABLE
 
 
 async def test_declaring_twice_is_harmless(settings: Settings) -> None:

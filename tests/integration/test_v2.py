@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from server.database import Database
+from server.persistence.database import Database
 from tests.support import BOOK, Caller
 
 ROWLING = {"name": "J.K. Rowling", "birth_year": 1965, "country": "UK"}

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from labkit.services import policies
-from server.topology import DEAD_LETTERS, REQUESTS
+from server.contract.topology import DEAD_LETTERS, REQUESTS
 
 
 class Policies:

@@ -10,13 +10,14 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from labkit import AsyncAPIClient
-from labkit.errors import BrokerAway, Unroutable
+from labkit.client.errors import Unroutable
+from labkit.errors import BrokerAway
 from labkit.services import handshake, private_services
 from labkit.services.environment import ROOT
 from labkit.services.layout import Tls
-from server.amqp import Worker
-from server.application import Application
+from server.application.dispatcher import Dispatcher
 from server.settings import Settings
+from server.transports.amqp.worker import Worker
 from tests.support import eventually
 
 MAKE = ROOT / "docker" / "certificates.sh"
@@ -54,10 +55,10 @@ def wrong(request: pytest.FixtureRequest, urls: dict[str, str], tmp_path: Path) 
 
 
 async def test_worker_and_client_speak_over_tls(
-    urls: dict[str, str], settings: Settings, application: Application
+    urls: dict[str, str], settings: Settings, dispatcher: Dispatcher
 ) -> None:
     stop = asyncio.Event()
-    worker = asyncio.create_task(Worker(settings, application).run(stop))
+    worker = asyncio.create_task(Worker(settings, dispatcher).run(stop))
     try:
         async with AsyncAPIClient(urls["AMQP_URL"], settings.api_key, timeout=2) as client:
 
@@ -80,12 +81,12 @@ async def test_a_client_refuses_what_is_not_its_broker(wrong: dict[str, str]) ->
 async def test_a_worker_refuses_what_is_not_its_broker(
     wrong: dict[str, str],
     settings: Settings,
-    application: Application,
+    dispatcher: Dispatcher,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     elsewhere = settings.model_copy(update={"amqp_url": wrong["SERVER_AMQP_URL"]})
     stop = asyncio.Event()
-    worker = asyncio.create_task(Worker(elsewhere, application).run(stop))
+    worker = asyncio.create_task(Worker(elsewhere, dispatcher).run(stop))
     said = ""
 
     async def gave_up() -> bool:

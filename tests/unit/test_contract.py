@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.contract import Reply, parse, validate
-from server.errors import ApiError, InvalidData, Malformed, NotFound
-from server.payloads import CreateBookV1, CreateBookV2, UpdateBookV1
+from server.contract.envelope import Reply, parse, validate
+from server.contract.errors import ApiError, InvalidData, Malformed, NotFound
+from server.contract.payloads.v1 import CreateBookV1, UpdateBookV1
+from server.contract.payloads.v2 import CreateBookV2
 
 ENVELOPE = {"id": "1", "version": "v1", "action": "ping", "data": {}, "auth": "secret-key"}
 

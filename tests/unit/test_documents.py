@@ -9,9 +9,9 @@ import openapi_spec_validator
 import pytest
 from jsonschema import Draft202012Validator
 
-from docs import documents, masks, messages
-from docs.actions import ACTIONS, DescribedAction
-from server.problem import STATUS
+from reference import documents, masks, messages
+from reference.actions import ACTIONS, DescribedAction
+from server.transports.http.problem import STATUS
 
 RECORDINGS = documents.read_recordings()
 WRITTEN = documents.texts(RECORDINGS)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from labkit.ending import close_all, in_thread
+from labkit.closing import close_all, in_thread
 
 
 async def test_everything_is_closed_and_the_first_error_tells_of_the_others() -> None:

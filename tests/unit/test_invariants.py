@@ -10,7 +10,7 @@ from labkit.ledger import Operation
 from labkit.ledger.effects import effect_of
 from labkit.ledger.evidence import Letter, Line, Outage, Removal
 from labkit.ledger.operations import BY_ID, Claim, essence, failed, judged, without_secrets
-from server.errors import BY_CODE
+from server.contract.errors import BY_CODE
 from tests.unit.runs import (
     CLAIM,
     answer,

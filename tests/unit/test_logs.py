@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from server.logs import Unfailing
+from server.logging import Unfailing
 
 
 def test_what_a_full_disk_does_not_take_is_dropped() -> None:

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from labkit.progress import Line
+from labkit.ui.progress import Line
 
 
 class Terminal(io.StringIO):

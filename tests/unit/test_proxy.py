@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
-from labkit.faults.proxy import Proxy
+from labkit.faults.network.proxy import Proxy
 from tests.support import eventually
 
 Result = TypeVar("Result")

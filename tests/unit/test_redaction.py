@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from server.contract import Reply
-from server.redaction import ANOTHER_TYPE, LEFT_OUT, REDACTED, TOO_LARGE, presentable
+from server.contract.envelope import Reply
+from server.contract.redaction import ANOTHER_TYPE, LEFT_OUT, REDACTED, TOO_LARGE, presentable
 
 CANARY = "canary"
 

@@ -5,7 +5,7 @@ import asyncio
 import pandas as pd
 import pytest
 
-from labkit.timing import compare, conclusions, measure
+from labkit.experiments.benchmark import compare, conclusions, measure
 
 
 def figures(rest: tuple[float, float], rabbitmq: tuple[float, float]) -> pd.DataFrame:

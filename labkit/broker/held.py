@@ -1,0 +1,185 @@
+"""The letters of a queue, in an operator's hands: any number of them, in the queue's own order.
+
+A letter that is neither acknowledged nor given back is the queue's all the time. Whatever ends this
+process, the broker puts it back to where it was.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import aiormq
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
+
+from labkit.client.channel import address
+from labkit.errors import BrokerAway, NoSuchQueue, QueueInUse
+
+BATCH = 1000
+"""Letters taken at a time: in memory they are whole, bodies and all."""
+SILENCE = 0.5
+"""Seconds. If no letter comes for so long, somebody else may have taken what was counted."""
+
+PATIENCE = 5.0
+"""Seconds in which the broker puts back at least some of what it is given back."""
+
+LOST = (
+    aiormq.exceptions.AMQPError,
+    aiormq.exceptions.ChannelInvalidStateError,
+    ConnectionError,
+)
+"""What is raised when the connection breaks."""
+
+
+class Held:
+    """Takes letters one batch after the other, and holds them until it is told what to do.
+
+    There is no limit to what one channel may hold. A batch is a consumer that may be sent that many
+    letters and is cancelled after them: some round trips for a thousand letters, instead of one for
+    each, and never more of them here than were asked for.
+    """
+
+    def __init__(self, channel: AbstractChannel, queue: str) -> None:
+        self._channel = channel
+        self._queue = queue
+        self._held = 0
+
+    async def ready(self) -> int:
+        """How many there are to be taken. Raises ``NoSuchQueue``."""
+        try:
+            declared = await self._channel.queue_declare(self._queue, passive=True)
+        except aiormq.exceptions.ChannelNotFoundEntity as error:
+            raise NoSuchQueue(f"There is no queue {self._queue!r} here.") from error
+        return declared.message_count or 0
+
+    async def all(
+        self, batch: int = BATCH, most: int | None = None
+    ) -> AsyncIterator[list[DeliveredMessage]]:
+        """All that are in the queue now, or the first of them, in batches; not what comes behind
+        them meanwhile.
+        """
+        left = await self.ready() if most is None else most
+        while left and (taken := await self.take(min(batch, left))):
+            left -= len(taken)
+            yield taken
+
+    async def take(self, most: int) -> list[DeliveredMessage]:
+        """The next ones, fewer only if there are no more."""
+        expected = min(most, await self.ready())
+        taken: list[DeliveredMessage] = []
+        came = asyncio.Event()
+
+        async def receive(message: DeliveredMessage) -> None:
+            taken.append(message)
+            came.set()
+
+        if not expected:
+            return taken
+        await self._channel.basic_qos(prefetch_count=expected)
+        consumer = await self._channel.basic_consume(self._queue, receive)
+        while len(taken) < expected:
+            came.clear()
+            try:
+                await asyncio.wait_for(came.wait(), SILENCE)
+            except TimeoutError:
+                if not await self.ready():
+                    break
+        await self._channel.basic_cancel(consumer.consumer_tag or "")
+        self._held += len(taken)
+        return taken
+
+    async def remove(self, message: DeliveredMessage) -> None:
+        """It leaves the queue."""
+        await self._channel.basic_ack(message.delivery_tag or 0, wait=False)
+        self._held -= 1
+
+    async def reject(self, message: DeliveredMessage) -> None:
+        """The broker itself moves it, as it is, to where the queue dead-letters to; if it does to
+        nowhere, it is dropped.
+        """
+        await self._channel.basic_reject(message.delivery_tag or 0, requeue=False, wait=False)
+        self._held -= 1
+
+    async def remove_all(self) -> None:
+        """All that is held leaves the queue."""
+        await self._channel.basic_ack(0, multiple=True)
+        self._held = 0
+
+    async def give_back(self, order: Sequence[DeliveredMessage] = ()) -> None:
+        """All that is held goes to where it was. Returns when it is there, as a rule.
+
+        A quorum queue puts it back as it comes, batch by batch in no order of ours: there it has to
+        be given all of them in their ``order``.
+
+        The broker tells no one when that is. A count may be answered before a requeue that was
+        asked for earlier: so we look until all are there, unless somebody takes them meanwhile.
+        """
+        if not self._held:
+            return
+        expected = await self.ready() + self._held
+        for message in order:
+            await self._channel.basic_nack(message.delivery_tag or 0, requeue=True, wait=False)
+        if not order:
+            await self._channel.basic_nack(0, multiple=True, requeue=True)
+        self._held = 0
+        await self._until_ready(expected)
+
+    async def _until_ready(self, expected: int) -> None:
+        """However many they are, as long as some more come back: 100,000 take many seconds."""
+        most, since = -1, time.monotonic()
+        while (ready := await self.ready()) < expected and time.monotonic() - since < PATIENCE:
+            if ready > most:
+                most, since = ready, time.monotonic()
+            await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def connected(amqp_url: str) -> AsyncIterator[AbstractConnection]:
+    """A connection for as long as the block lasts. Raises ``BrokerAway``."""
+    try:
+        connection = await aiormq.connect(amqp_url)
+    except Exception as error:  # aiormq raises all kinds
+        raise BrokerAway(address(amqp_url), error) from error
+    try:
+        yield connection
+    except LOST as error:
+        raise BrokerAway(address(amqp_url), error) from error
+    except ExceptionGroup as errors:  # of tasks that worked side by side
+        if (lost := errors.subgroup(LOST)) is None:
+            raise
+        raise BrokerAway(address(amqp_url), lost.exceptions[0]) from errors
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def holding(connection: AbstractConnection, queue: str) -> AsyncIterator[Held]:
+    """``queue`` in our hands alone; at the end it has all back that was not removed.
+
+    Raises ``NoSuchQueue``, or ``QueueInUse`` while another operator has it.
+    """
+    await _lock(connection, queue)
+    channel = await connection.channel()
+    held = Held(channel, queue)
+    await held.ready()
+    try:
+        yield held
+    finally:
+        if not channel.is_closed:
+            await held.give_back()
+            await channel.close()
+
+
+async def _lock(connection: AbstractConnection, queue: str) -> None:
+    """Two operators would each see what the other one has not. An exclusive queue is a lock that
+    the broker opens by itself when its owner's connection ends.
+    """
+    channel = await connection.channel()
+    try:
+        await channel.queue_declare(f"{queue}.in-use", exclusive=True)
+    except aiormq.exceptions.ChannelLockedResource as error:
+        raise QueueInUse(
+            f"Another operator has {queue} in their hands: they look into it, or replay from it. "
+            "Nothing was done. Ask again when they are ready."
+        ) from error
+    await channel.close()

@@ -1,0 +1,134 @@
+"""RabbitMQ's management API, as far as a lab needs it: virtual hosts and queue depths."""
+
+import asyncio
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import quote, unquote, urlsplit
+
+import httpx
+
+from labkit.broker.permissions import EVERYTHING, Rights
+from labkit.errors import BrokerAway, NoStatistics
+from labkit.services import COUNT_EVERY, QUORUM_TICK
+
+
+class Broker:
+    """The management API at ``url``, ``http://user:password@host:port``. Who opens it closes it.
+
+    Every method raises ``BrokerAway`` if the API cannot be reached, or refuses.
+    """
+
+    def __init__(self, url: str) -> None:
+        address = urlsplit(url)
+        self._user = unquote(address.username or "guest")
+        self._where = f"{address.hostname}:{address.port}"
+        # The password goes into the client, not into URLs: errors and logs quote those.
+        self._http = httpx.AsyncClient(
+            base_url=f"{address.scheme}://{self._where}/api/",
+            auth=(self._user, unquote(address.password or "guest")),
+            timeout=30,
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def create_vhost(self, vhost: str, granted: Mapping[str, Rights] | None = None) -> None:
+        """An empty virtual host: the API's own user may do everything, others what they are
+        granted.
+        """
+        await self._do("PUT", f"vhosts/{_path(vhost)}")
+        for user, rights in {**(granted or {}), self._user: EVERYTHING}.items():
+            where = f"permissions/{_path(vhost)}/{_path(user)}"
+            await self._do("PUT", where, json=rights.as_json())
+
+    async def delete_vhost(self, vhost: str) -> None:
+        """Its queues, messages and connections go with it. Deleting none is harmless."""
+        await self._do("DELETE", f"vhosts/{_path(vhost)}", also_fine=404)
+
+    async def queues(self, vhost: str) -> list[dict[str, Any]]:
+        """All queues with their counts of this moment.
+
+        The plain call would answer with statistics that are up to five seconds old. A quorum queue
+        tells its counts only now and then, in a lab every ``QUORUM_TICK`` seconds: so we wait for
+        the next time. With a broker of your own it may be five seconds, too.
+        """
+        await asyncio.sleep(1.5 * QUORUM_TICK)
+        exact = {"disable_stats": "true", "enable_queue_totals": "true"}
+        queues: list[dict[str, Any]] = await self._do("GET", f"queues/{_path(vhost)}", params=exact)
+        return queues
+
+    async def version(self) -> tuple[int, ...]:
+        """Such as ``(4, 0, 5)``."""
+        overview = await self._do("GET", "overview")
+        return tuple(map(int, re.findall(r"\d+", overview["rabbitmq_version"])[:3]))
+
+    async def counters(self, vhost: str) -> dict[str, dict[str, int]]:
+        """How many messages went in and out of each queue since it is there, in the broker's words:
+        ``publish``, ``deliver_get``, ``ack`` … As of the last time that it counted.
+        """
+        found = await self._do("GET", f"queues/{_path(vhost)}")
+        return {queue["name"]: queue.get("message_stats", {}) for queue in found}
+
+    async def counts_every(self) -> float:
+        """Seconds between two times at which it counts; raises ``NoStatistics`` if it never does.
+
+        It does not tell. It tells for how many seconds it keeps what it has counted: a lab's own
+        ``COUNT_EVERY`` goes with a minute, and five seconds with anything else.
+        """
+        overview = await self._do("GET", "overview")
+        if overview.get("disable_stats") or overview.get("rates_mode") == "none":
+            raise NoStatistics
+        ours = 60 in overview["sample_retention_policies"]["detailed"]
+        return COUNT_EVERY if ours else 5
+
+    async def consumers(self, vhost: str) -> Counter[str]:
+        """How many each queue has; as old as ``counters``."""
+        found = await self._do("GET", f"consumers/{_path(vhost)}")
+        return Counter(consumer["queue"]["name"] for consumer in found)
+
+    async def purge(self, vhost: str, queue: str) -> None:
+        """Drop what is ready in the queue; what a consumer holds is not touched."""
+        await self._do("DELETE", f"queues/{_path(vhost)}/{_path(queue)}/contents", also_fine=404)
+
+    async def close_connections(
+        self, vhost: str, user: str | None = None, opened_before: float = math.inf
+    ) -> int:
+        """Cut every client off, or this user only, as a broker's operator can; how many it were.
+
+        ``opened_before`` is seconds since 1970, by the broker's clock. A connection is listed only
+        some moments after it was opened.
+        """
+        all_of_them = await self._do("GET", f"vhosts/{_path(vhost)}/connections")
+        theirs = [
+            each
+            for each in all_of_them
+            if user in (None, each.get("user"))
+            and each.get("connected_at", 0) <= opened_before * 1000
+        ]
+        for connection in theirs:
+            await self._do("DELETE", f"connections/{_path(connection['name'])}", also_fine=404)
+        return len(theirs)
+
+    async def _do(
+        self, method: str, path: str, *, also_fine: int | None = None, **options: Any
+    ) -> Any:
+        try:
+            response = await self._http.request(method, path, **options)
+            if response.status_code != also_fine:
+                response.raise_for_status()
+        except httpx.HTTPError as error:
+            raise BrokerAway(self._where, error) from error
+        return response.json() if response.content and response.is_success else None
+
+
+def _path(name: str) -> str:
+    return quote(name, safe="")

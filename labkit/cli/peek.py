@@ -1,0 +1,21 @@
+"""look at the first messages of a queue, which stay where they are"""
+
+import argparse
+
+from labkit.broker import peek
+from labkit.broker.management import Broker
+from labkit.cli.output import show
+from labkit.place import Place
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("queue", metavar="QUEUE", help="such as api.requests")
+    parser.add_argument("-n", type=int, default=5, help=f"how many, up to {peek.MOST}; else 5")
+
+
+async def run(place: Place, options: argparse.Namespace) -> None:
+    async with Broker(place.management_url) as broker:
+        found = await peek.messages(
+            broker, place.vhost, place.amqp_url, place.console, options.queue, options.n
+        )
+    show(peek.table(found), nothing=f"No message is ready in {options.queue}.")

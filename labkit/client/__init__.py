@@ -1,0 +1,1 @@
+"""Clients of the API: over RabbitMQ, over HTTP, and without ``await``."""

@@ -1,0 +1,1 @@
+"""Measurements: taken in turns within one run, and drawn."""

@@ -1,0 +1,1 @@
+"""Faults at a named step of one request: a worker that obeys orders."""

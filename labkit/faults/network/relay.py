@@ -1,0 +1,103 @@
+"""Listens, and passes every connection on to its target, as healthy as its ailments allow."""
+
+import asyncio
+import random
+from collections.abc import Iterable
+
+from labkit.faults.network.connection import Ailments, Connection, Direction, Stream, reset
+from labkit.faults.network.tripwire import Tripwire
+from labkit.services.ports import LOOPBACK
+
+DIRECTIONS: tuple[Direction, ...] = ("to server", "to client")
+
+
+class Relay:
+    """Lives in one event loop; ``Proxy`` gives it one of its own."""
+
+    def __init__(self, host: str, port: int, seed: int) -> None:
+        self.target = (host, port)
+        self.connections: set[Connection] = set()
+        self._seed = seed
+        self._accepted = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ailments = {direction: Ailments() for direction in DIRECTIONS}
+        self._refuses = False
+        self._server: asyncio.Server | None = None
+        self._passable = asyncio.Event()
+        self._passable.set()
+
+    async def listen(self) -> int:
+        """Returns the port."""
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self._cut(self.connections)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._accepted += 1
+        task = asyncio.create_task(self._serve((reader, writer), self._accepted))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, client: Stream, number: int) -> None:
+        try:
+            server = await self._reach_target()
+        except OSError:  # the target's own refusal, too
+            reset(client[1])
+            return
+        except asyncio.CancelledError:
+            reset(client[1])
+            raise
+        chance = random.Random(f"{self._seed} {number}")  # noqa: S311  (it protects nothing)
+        ailments = (self._ailments["to server"], self._ailments["to client"])
+        connection = Connection(client, server, ailments, chance)
+        self.connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self.connections.discard(connection)
+
+    async def _reach_target(self) -> Stream:
+        """Raises ``OSError`` if there is no way to it. In a black hole nobody is even refused."""
+        if not self._passable.is_set():
+            await self._passable.wait()
+            raise ConnectionResetError
+        if self._refuses:
+            raise ConnectionRefusedError
+        return await asyncio.open_connection(*self.target)
+
+    async def change(self, direction: Direction | None, **ailments: float) -> None:
+        for each in DIRECTIONS if direction is None else (direction,):
+            for name, value in ailments.items():
+                setattr(self._ailments[each], name, value)
+        if any(each.black_hole for each in self._ailments.values()):
+            self._passable.clear()
+
+    async def reset(self, once: bool) -> None:
+        self._refuses = not once
+        self._cut(self.connections)
+
+    async def half_close(self, direction: Direction) -> None:
+        for connection in self.connections:
+            connection.pump(direction).close_half()
+
+    async def set_tripwire(self, direction: Direction, tripwire: Tripwire) -> None:
+        self._ailments[direction].tripwires.append(tripwire)
+
+    async def heal(self) -> None:
+        for each in self._ailments.values():
+            each.heal()
+        self._refuses = False
+        self._passable.set()
+        self._cut(connection for connection in self.connections if connection.has_hole)
+
+    def _cut(self, connections: Iterable[Connection]) -> None:
+        for connection in list(connections):
+            connection.cut()

@@ -1,0 +1,90 @@
+"""What a lab stands on: the services that all labs share, or some of its own, to be broken."""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from labkit import services
+from labkit.closing import close_all, in_thread
+from labkit.faults.network.proxy import Proxy
+from labkit.services import Home
+from labkit.ui.progress import Line
+
+CLIENT, WORKER, DATABASE = "client-broker", "worker-broker", "worker-database"
+"""The links that have a proxy, in private services."""
+URLS = {CLIENT: "AMQP_URL", WORKER: "SERVER_AMQP_URL", DATABASE: "DATABASE_URL"}
+
+
+class Grounds:
+    """``environment`` has the services' addresses; ``home`` is where private ones live, and
+    ``proxies`` are on the way to them: link → proxy. Nobody else's network is touched.
+    """
+
+    def __init__(self, environment: dict[str, str], home: Home | None, stack: ExitStack) -> None:
+        self.environment = environment
+        self.home = home
+        self.proxies: dict[str, Proxy] = {}
+        self.closed = False
+        """From the beginning of its close on."""
+        self._stack = stack
+
+    @classmethod
+    async def shared(cls) -> Self:
+        """Raises ``services.LabNotRunning``."""
+        return cls(services.lab_environment(), None, ExitStack())
+
+    @classmethod
+    async def private(cls, seed: int = 0) -> Self:
+        """A RabbitMQ and a PostgreSQL, ended by ``close``, or with this process however it ends.
+
+        ``seed`` is that of the proxies' jitter.
+        """
+        grounds = cls({}, None, ExitStack())
+        line = Line()
+        line.show("A broker and a database for this lab alone are starting …")
+        try:
+            await grounds._start_services()
+            await grounds._lay_lines(seed)
+            return grounds
+        except BaseException:
+            await grounds.close()
+            raise
+        finally:
+            line.clear()
+
+    async def _start_services(self) -> None:
+        stack = self._stack
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-private-")))
+        made = services.private_home(folder, durable=False)
+        self.environment, self.home = await in_thread(lambda: stack.enter_context(made))
+
+    async def _lay_lines(self, seed: int) -> None:
+        for link, name in URLS.items():
+            target = urlsplit(self.environment[name])
+            # It is there to be closed before it is open: that may be interrupted, too.
+            self.proxies[link] = Proxy(link, target.hostname or "", target.port or 0, seed)
+            await self.proxies[link].open()
+
+    @property
+    def client_amqp_url(self) -> str:
+        return self._url(CLIENT)
+
+    @property
+    def worker_amqp_url(self) -> str:
+        return self._url(WORKER)
+
+    @property
+    def worker_database_url(self) -> str:
+        return self._url(DATABASE)
+
+    def _url(self, link: str) -> str:
+        url = self.environment[URLS[link]]
+        return self.proxies[link].through(url) if link in self.proxies else url
+
+    async def close(self) -> None:
+        """Closing twice is harmless."""
+        self.closed = True
+        lines = [proxy.close for proxy in self.proxies.values()]
+        await close_all(*lines, lambda: in_thread(self._stack.close))

@@ -1,0 +1,1 @@
+"""Requests become replies here, whatever transport they came over."""

@@ -1,0 +1,186 @@
+"""The one way in, for every transport: a request becomes a reply.
+
+    admission ──► who asks? ──► is it valid? ──► once: claimed before? ──► may they? ──► handler
+
+What they may do is asked last. A request that was applied has its outcome, even if its sender's
+token has expired since, and it comes again because a reply was lost.
+"""
+
+from collections.abc import AsyncIterator, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from server.application.handlers import VERSIONS
+from server.application.handlers.action import Action
+from server.application.hooks import Observer, no_observer
+from server.application.idempotency import Announce, Claim, Effect, once
+from server.application.keyed_locks import KeyedLocks, TooManyWaiting
+from server.contract.envelope import Reply, Request, validate
+from server.contract.errors import (
+    ApiError,
+    InProgress,
+    Unauthorized,
+    Unavailable,
+    UnknownAction,
+    UnsupportedVersion,
+)
+from server.contract.steps import Step
+from server.persistence.database import Database
+from server.security import authentication
+from server.security.on_behalf_of import act_for
+from server.security.principal import Principal
+from server.security.rate_limit import Admission, RateLimit
+
+ROOM = 32
+ROW_BUSY = "Other requests are changing the same row: ask again in a moment."
+
+
+class Dispatcher:
+    """Authenticates, validates and applies requests. It owns nothing: the database is borrowed.
+
+    ``room`` is for requests that wait here for others which want the same thing.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        observe: Observer = no_observer,
+        limit: RateLimit | None = None,
+        *,
+        room: int = ROOM,
+    ) -> None:
+        self.database = database
+        self._observe = observe
+        self._admission = Admission(limit or RateLimit())
+        self._locks = KeyedLocks(room)
+
+    async def execute(
+        self,
+        request: Request,
+        *,
+        again: bool = False,
+        on_behalf_of: str | None = None,
+        can_wait: bool = False,
+    ) -> Reply:
+        """The reply to the request; a refusal is a reply too.
+
+        ``again`` says that it may have been worked on before: it was let in then, so no limit of
+        rate keeps it out now. ``on_behalf_of`` names another user, for whom a librarian sends it.
+        ``can_wait`` says that the transport has a place where it can wait.
+
+        Raises ``Unavailable``, or ``InProgress`` while a first request with its key is running: the
+        transport knows whether to try again or to answer that. ``TooManyWaiting`` if it
+        ``can_wait`` and too many wait here already. Any other exception is a bug.
+        """
+        try:
+            return await self._execute(request, again, on_behalf_of, can_wait)
+        except (Unavailable, InProgress):
+            raise
+        except ApiError as refusal:
+            return Reply.refusal(refusal)
+
+    async def _execute(
+        self, request: Request, again: bool, on_behalf_of: str | None, can_wait: bool
+    ) -> Reply:
+        action = _action(request)
+        if action.public:
+            return await self._login(action, request)
+        if not again:
+            self._admission.claimed(authentication.credentials(request))
+        async with self.database.reading() as connection:
+            principal = await self._authenticate(connection, request, again, on_behalf_of)
+            payload = validate(action.payload, authentication.without_token(request.data))
+            if action.writes is None:
+                principal.require_reader()
+                return Reply(data=_json(await action.handler(connection, payload)))
+        claim = Claim.of(request, payload, principal.user_id, action.writes)
+        async with self._alone(claim, payload, can_wait):
+            return await self._write(request, action, payload, claim, principal)
+
+    async def _login(self, action: Action, request: Request) -> Reply:
+        payload = validate(action.payload, authentication.without_token(request.data))
+        self._admission.login(request.data.get("name"))
+        return Reply(data=_json(await action.handler(self.database, payload)))
+
+    async def _authenticate(
+        self, connection: AsyncConnection, request: Request, again: bool, on_behalf_of: str | None
+    ) -> Principal:
+        credentials = authentication.credentials(request)
+        try:
+            principal = await authentication.authenticate(connection, request)
+        except Unauthorized:
+            if credentials is not None:
+                self._admission.failed(credentials)
+            raise
+        if not again and credentials is not None:
+            self._admission.proved(credentials, principal.user_id)
+        if on_behalf_of is not None:
+            principal = await act_for(connection, principal, on_behalf_of)
+        await self._observe(Step.AUTHENTICATED, request.id)
+        return principal
+
+    @asynccontextmanager
+    async def _alone(self, claim: Claim, payload: BaseModel, can_wait: bool) -> AsyncIterator[None]:
+        """One request at a time goes on with this claim, and with this row.
+
+        Duplicates wait for the first, and changes of one row for each other, without a connection.
+        """
+        keys: list[tuple[Hashable, ApiError]] = [(name, InProgress()) for name in claim.names]
+        row = getattr(payload, "id", None)
+        if row is not None:
+            keys.append(((claim.resource_type, row), Unavailable(ROW_BUSY)))
+        async with AsyncExitStack() as held:
+            for key, refusal in keys:
+                try:
+                    lock = self._locks.hold(key, self.database.lock_timeout)
+                    await held.enter_async_context(lock)
+                except TimeoutError as error:
+                    raise refusal from error
+                except TooManyWaiting as error:
+                    if can_wait:
+                        raise
+                    raise refusal from error
+            yield
+
+    async def _write(
+        self,
+        request: Request,
+        action: Action,
+        payload: BaseModel,
+        claim: Claim,
+        principal: Principal,
+    ) -> Reply:
+        async def effect(transaction: AsyncConnection) -> Any:
+            principal.require_librarian()
+            return _json(await action.handler(transaction, payload))
+
+        async def announce(step: Step) -> None:
+            await self._observe(step, request.id)
+
+        return await self.once(claim, effect, announce)
+
+    async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
+        return await once(self.database, claim, effect, announce)
+
+
+def _json(data: BaseModel) -> Any:
+    return data.model_dump(mode="json")
+
+
+def _action(request: Request) -> Action:
+    actions = VERSIONS.get(request.version)
+    if actions is None:
+        raise UnsupportedVersion(
+            f"There is no version {request.version!r}; there is: {', '.join(VERSIONS)}.",
+            {"versions": list(VERSIONS)},
+        )
+    action = actions.get(request.action)
+    if action is None:
+        raise UnknownAction(
+            f"{request.version} has no action {request.action!r}; it has: {', '.join(actions)}.",
+            {"actions": list(actions)},
+        )
+    return action

@@ -1,0 +1,32 @@
+"""A connection to the broker, as the server and the client open it."""
+
+from typing import Any
+
+import aio_pika
+from aio_pika.abc import TimeoutType
+
+from server.contract import undecodable as undecodable  # whoever reads over AMQP reads tolerantly
+
+CONNECT_TIMEOUT, HEARTBEAT = 5, 10
+"""Seconds. A broker that says nothing for three heartbeats is gone."""
+
+
+class Connection(aio_pika.Connection):
+    """One that cannot be opened is closed here, as any other is. The garbage collector would do it
+    late, in whatever thread it runs: where that has no event loop, with a warning.
+    """
+
+    async def connect(self, timeout: TimeoutType = None) -> None:  # noqa: ASYNC109
+        try:
+            await super().connect(timeout)
+        except BaseException:
+            await self.close()
+            raise
+
+
+async def connect(amqp_url: str, **options: Any) -> Connection:
+    """As ``aio_pika.connect``; raises whatever it raises: many kinds, when a connection breaks."""
+    connection: Connection = await aio_pika.connect(
+        amqp_url, timeout=CONNECT_TIMEOUT, connection_class=Connection, **options
+    )
+    return connection

@@ -1,0 +1,1 @@
+"""What each action takes and answers: one model for each, and its limits."""

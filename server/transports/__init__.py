@@ -1,0 +1,1 @@
+"""The two ways in: RabbitMQ and HTTP."""

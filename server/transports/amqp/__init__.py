@@ -1,0 +1,1 @@
+"""RabbitMQ: consume, execute, reply, acknowledge; retry and dead-letter what fails."""

@@ -1,0 +1,79 @@
+"""Replies to RabbitMQ's direct reply-to, over a connection of their own.
+
+Such an address is no queue, but the broker's internal name of a waiting client. A forged one makes
+the broker close the connection that published to it, and a client that does not read slows down
+the connection that publishes to it. So these replies take another way, and no request waits for
+it. They are delivered at most once, as the broker does it, too: a client whose reply is lost asks
+again (https://www.rabbitmq.com/docs/direct-reply-to).
+"""
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel, AbstractConnection
+
+from server.contract.connection import connect
+
+ADDRESS = "amq.rabbitmq.reply-to."
+TIMEOUT = 5
+"""Seconds for a reply, and for all that are left at the end."""
+MOST_WAITING = 256
+"""Replies; more are dropped."""
+
+log = structlog.get_logger()
+
+
+class DirectReplies:
+    """Connects when the first reply is there. ``async with`` sends what is left, and closes it."""
+
+    def __init__(self, amqp_url: str) -> None:
+        self._url = amqp_url
+        self._waiting: asyncio.Queue[tuple[Message, str]] = asyncio.Queue(MOST_WAITING)
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._sender: asyncio.Task[None]
+
+    async def __aenter__(self) -> "DirectReplies":
+        self._sender = asyncio.create_task(self._send_all())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._waiting.join(), TIMEOUT)
+        self._sender.cancel()
+        await asyncio.wait([self._sender])
+        await self._disconnect()
+
+    def send(self, message: Message, address: str) -> None:
+        """At once, or never."""
+        try:
+            self._waiting.put_nowait((message, address))
+        except asyncio.QueueFull:
+            log.warning("direct_reply_dropped", why=f"{MOST_WAITING} are waiting")
+
+    async def _send_all(self) -> None:
+        while True:
+            message, address = await self._waiting.get()
+            try:
+                await self._send(message, address)
+            except Exception as error:  # a connection that breaks raises all kinds
+                log.warning("direct_reply_lost", why=f"{type(error).__name__}: {error}")
+                await self._disconnect()
+            finally:
+                self._waiting.task_done()
+
+    async def _send(self, message: Message, address: str) -> None:
+        if self._channel is None or self._channel.is_closed:
+            await self._disconnect()
+            self._connection = await connect(self._url)
+            self._channel = await self._connection.channel(publisher_confirms=False)
+        async with asyncio.timeout(TIMEOUT):
+            await self._channel.default_exchange.publish(message, address, mandatory=False)
+
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            with suppress(Exception):
+                await connection.close()

@@ -1,0 +1,154 @@
+"""The RabbitMQ edge: a worker that consumes until it is told to stop."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import structlog
+from aio_pika.abc import AbstractConnection
+
+from server.application.dispatcher import Dispatcher
+from server.application.hooks import Observer, no_observer
+from server.contract import topology
+from server.contract.connection import HEARTBEAT, connect
+from server.settings import Settings
+from server.transports.amqp.confirmed import ConfirmedPublisher
+from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer
+from server.transports.amqp.dead_letters import DeadLetters
+from server.transports.amqp.delivery_processor import DeliveryProcessor
+from server.transports.amqp.direct_reply import DirectReplies
+from server.transports.amqp.retry import Retries
+
+log = structlog.get_logger()
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+"""Seconds between attempts to reach the broker; each pause is twice the one before."""
+
+Serve = Callable[[AbstractConnection, asyncio.Event], Awaitable[None]]
+"""Serves over one connection until it is lost, or the event is set and all is drained."""
+
+
+class Worker:
+    """Consumes ``api.requests``, and parks what the broker gives up; each over a connection of its
+    own, so that a message which breaks the one leaves the other alone.
+
+    Reconnecting is a plain loop: everything is opened anew, in the same order as the first time.
+    What was delivered before and not acknowledged comes again.
+    """
+
+    answers_with: Callable[..., DeliveryProcessor] = DeliveryProcessor
+
+    def __init__(
+        self, settings: Settings, dispatcher: Dispatcher, observe: Observer = no_observer
+    ) -> None:
+        self._settings = settings
+        self._dispatcher = dispatcher
+        self._observe = observe
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until ``stop`` is set and every delivery in hand is finished, or its time is up.
+
+        Raises ``topology.TopologyMismatch``: waiting does not mend that.
+        """
+        dead_letters = asyncio.create_task(self._keep(self._serve_dead_letters, stop))
+        try:
+            await self._keep(self._serve_requests, stop)
+            await dead_letters
+        finally:
+            dead_letters.cancel()
+            await asyncio.gather(dead_letters, return_exceptions=True)
+
+    async def _keep(self, serve: Serve, stop: asyncio.Event) -> None:
+        """Serve again after each loss of the connection, at growing intervals."""
+        pause = FIRST_PAUSE
+        while not stop.is_set():
+            try:
+                async with await self._connect() as connection:
+                    await serve(connection, stop)
+                pause, why = FIRST_PAUSE, "the connection was lost"
+            except topology.TopologyMismatch:
+                raise
+            except Exception as error:  # aiormq raises all kinds when a connection breaks early
+                why = f"{type(error).__name__}: {error}"
+            except asyncio.CancelledError:
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise
+                why = "cancelled by aiormq"
+            if not stop.is_set():
+                # Workers that lost the same broker must not all come back in the same moment.
+                jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
+                log.warning("no broker", why=why, retry_in=round(jittered, 2))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), jittered)
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _connect(self) -> AbstractConnection:
+        return await connect(
+            self._settings.amqp_url,
+            heartbeat=HEARTBEAT,
+            client_properties={"connection_name": "library-server"},
+        )
+
+    def queues(self, settings: Settings) -> list[topology.Queue]:
+        """What has to be there before it consumes."""
+        return topology.topology(settings)
+
+    async def _declare(self, connection: AbstractConnection) -> None:
+        async with connection.channel() as channel:
+            for queue in self.queues(self._settings):
+                await queue.declare(channel)
+
+    async def _serve_requests(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
+        await self._declare(connection)
+        replies = await connection.channel(publisher_confirms=False)
+        publisher = await self._confirmed(connection)
+        async with DirectReplies(self._settings.amqp_url) as direct:
+            processor = self.answers_with(
+                self._dispatcher,
+                self._settings,
+                replies,
+                direct,
+                Retries(publisher, self._settings),
+                DeadLetters(publisher, self._settings.amqp_user),
+                self._observe,
+            )
+            consumer = Consumer(topology.REQUESTS, processor, replies, self._settings.prefetch)
+            await self._consume(consumer, stop, ready=True)
+        if stop.is_set():
+            log.info("drained")
+
+    async def _serve_dead_letters(
+        self, connection: AbstractConnection, stop: asyncio.Event
+    ) -> None:
+        await self._declare(connection)
+        deliveries = await connection.channel(publisher_confirms=False)
+        publisher = await self._confirmed(connection)
+        processor = DeadLetters(publisher, self._settings.amqp_user)
+        consumer = Consumer(topology.RAW_DEAD_LETTERS, processor, deliveries, ONE_AT_A_TIME)
+        await self._consume(consumer, stop)
+
+    async def _consume(
+        self, consumer: Consumer, stop: asyncio.Event, *, ready: bool = False
+    ) -> None:
+        """Until its deliveries end, or ``stop`` is set and those in hand are finished."""
+        await consumer.open()
+        if ready:
+            log.info("ready", queue=topology.REQUESTS, prefetch=self._settings.prefetch)
+        await _first_of(stop.wait(), consumer.ended.wait())
+        await consumer.drain(self._settings.drain_timeout)
+
+    async def _confirmed(self, connection: AbstractConnection) -> ConfirmedPublisher:
+        channel = await connection.channel(on_return_raises=True)
+        return ConfirmedPublisher(channel, partial(self._declare, connection))
+
+
+async def _first_of(*awaitables: Coroutine[Any, Any, Any]) -> None:
+    tasks = [asyncio.ensure_future(each) for each in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
