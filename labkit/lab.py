@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
-from aio_pika import IncomingMessage
 
 from labkit import database
 from labkit.broker import peek, queues
@@ -28,7 +27,7 @@ from labkit.faults.faults import Faults
 from labkit.faults.scene import Scene
 from labkit.place import user_of, with_path
 from labkit.private import Grounds
-from labkit.services import Console, Home
+from labkit.services import BrokerTools, Home
 from labkit.services.logs import events
 from labkit.ui.live import Live
 from labkit.workers import OBEDIENT, RIGHT, Workers
@@ -135,8 +134,8 @@ class Lab:
             supervised=self._supervised,
         )
         faults = Faults(self._scene(grounds, broker, workers, plan), self._seed)
-        console = Console.of(environment, self.amqp_url)
-        return _AtWork(grounds, broker, workers, faults, console)
+        tools = BrokerTools.of(environment, self.amqp_url)
+        return _AtWork(grounds, broker, workers, faults, tools)
 
     async def _make_new(self, at_work: "_AtWork") -> None:
         """What an earlier run of the same name left behind is gone, and the workers work."""
@@ -295,15 +294,9 @@ class Lab:
 
         Raises ``NoSuchQueue``, with the names that there are, and ``CannotLook``.
         """
-        return peek.table(await self.messages(queue, count))
-
-    async def messages(self, queue: str, count: int = 5) -> list[IncomingMessage]:
-        """The same as aio-pika's messages, whole: properties, headers and body, keys and all. They
-        cannot be acknowledged: they are not ours.
-        """
         at_work = self._require_open()
-        return await peek.messages(
-            at_work.broker, self.vhost, self.amqp_url, at_work.console, queue, count
+        return await peek.look(
+            at_work.broker, self.vhost, self.amqp_url, at_work.tools, queue, count
         )
 
     @property
@@ -368,7 +361,7 @@ class _AtWork:
     broker: Broker
     workers: Workers
     faults: Faults
-    console: Console | None
+    tools: BrokerTools | None
 
     async def undo(self) -> None:
         """Not where a close was before: services that have ended would be started, for nobody."""

@@ -6,7 +6,7 @@ from typing import Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from labkit.errors import NoManagement
-from labkit.services import Console
+from labkit.services import BrokerTools
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Place:
     database_url: str = field(repr=False)
     api_key: str = field(repr=False)
     management: str | None = field(default=None, repr=False)
-    console: Console | None = field(default=None, repr=False)
+    tools: BrokerTools | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, environment: Mapping[str, str], vhost: str | None = None) -> Self:
@@ -35,7 +35,7 @@ class Place:
             database_url,
             environment["API_KEY"],
             environment.get("MANAGEMENT_URL"),
-            Console.of(environment, amqp_url),
+            BrokerTools.of(environment, amqp_url),
         )
 
     @property

@@ -1,61 +1,72 @@
-"""A look at the first messages of a queue: what is in it, and in which order, stays as it was."""
+"""A look at the first messages of a queue: what is in it, and in which order, stays as it was.
 
-from collections.abc import Sequence
+AMQP cannot look: a message is consumed, and given back. A classic queue does not mind. A quorum
+queue counts every delivery, and one beyond the limit makes the message a dead letter. So there the
+broker's own tool looks, ``rabbitmq-queues peek``
+(https://www.rabbitmq.com/docs/man/rabbitmq-queues.8), which shows 64 bytes of a body.
+"""
+
 from typing import Any
 
 import pandas as pd
 from aio_pika import IncomingMessage
-from aiormq.abc import DeliveredMessage
 
-from labkit.broker import quorum
-from labkit.broker.held import Held, connected, holding
+from labkit.broker import quorum_peek
+from labkit.broker.held import connected, holding
 from labkit.broker.management import Broker
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue
-from labkit.services import Console
+from labkit.services import BrokerTools
 from labkit.ui.printable import printable
 from server.contract.headers import ATTEMPT, REASON
 from server.contract.redaction import presentable
 
 MOST = 1000
-"""Messages of one look. It is one at the first of them; all of them are read by consuming."""
-BATCH = 100
-"""Messages that are borrowed at a time, beyond those that were asked for."""
+"""Messages of one look at a classic queue: all of them are held at a time."""
+MOST_IN_QUORUM_QUEUES = 20
+"""Messages of one look at a quorum queue: each is a call of the tool."""
 WIDTH = 80
 """Characters of a body, and of anything else that its sender has written."""
-GIVING_BACK_IS_FREE = (4, 3)
-"""The RabbitMQ from which on a quorum queue does not count a message that is given back."""
+DTYPES = {
+    "redelivered": "bool",
+    "message_id": "object",
+    "correlation_id": "object",
+    "reply_to": "object",
+    "attempt": "object",
+    "reason": "object",
+    "size": "Int64",
+    "body": "object",
+}
+"""Column → dtype; ``size`` is in bytes, missing where the broker does not say it."""
 
-COLUMNS = [
-    *("redelivered", "message_id", "correlation_id", "reply_to"),
-    *("attempt", "reason", "size", "body"),
-]
 
+async def look(
+    broker: Broker, vhost: str, amqp_url: str, tools: BrokerTools | None, queue: str, count: int
+) -> pd.DataFrame:
+    """One row for each of the first ``count`` messages that are ready, by its position from 1; see
+    ``DTYPES``. No key that is in a body is shown.
 
-async def messages(
-    broker: Broker, vhost: str, amqp_url: str, console: Console | None, queue: str, count: int
-) -> list[IncomingMessage]:
-    """The first ``count`` of those that are ready, fewer if there are no more.
-
-    A classic queue lends them for a moment, to a consumer of ours: afterwards they are where they
-    were, ``redelivered``. A quorum queue counts how often it lent a message, and one time too many
-    makes it a dead letter. So its leader is asked, through ``console``, and nothing is taken;
-    without, from RabbitMQ 4.3 on, the messages are given back in the way that does not count,
-    unless we are killed meanwhile.
+    A message in a classic queue is ``redelivered`` from then on, in a quorum queue nothing changes.
 
     Raises ``NoSuchQueue``, ``BadSelection``, ``QueueInUse``, ``BrokerAway``; and ``CannotLook``
     where looking would change something.
     """
-    if not 0 <= count <= MOST:
-        raise BadSelection(f"{count} messages? Give a number from 0 to {MOST}.")
     there = await _there(broker, vhost, queue)
-    is_quorum = there["type"] == "quorum"
-    counts = is_quorum and await broker.version() < GIVING_BACK_IS_FREE
-    if is_quorum and console is not None:
-        found = await quorum.first(console, vhost, queue, count, returns_count=counts)
-    else:
-        _refuse_to_borrow(there, counts)
-        found = await _borrowed(amqp_url, queue, count, with_returned=is_quorum)
-    return [IncomingMessage(message, no_ack=True) for message in found]
+    most = MOST if there["type"] == "classic" else MOST_IN_QUORUM_QUEUES
+    if not 0 <= count <= most:
+        raise BadSelection(f"{count} messages? Give a number from 0 to {most}.")
+    if there["type"] == "quorum":
+        if tools is None:
+            raise CannotLook(queue, _NO_TOOLS)
+        found = await quorum_peek.first(tools, vhost, queue, count)
+        return _table([_of_tool(shown) for shown in found])
+    _refuse_to_borrow(there)
+    return _table([_of_message(message) for message in await _borrowed(amqp_url, queue, count)])
+
+
+_NO_TOOLS = (
+    "a quorum queue counts a look as a delivery, and one too many makes a message a dead letter. "
+    "Where this broker runs, look with: rabbitmq-queues peek QUEUE POSITION"
+)
 
 
 async def _there(broker: Broker, vhost: str, queue: str) -> dict[str, Any]:
@@ -70,79 +81,58 @@ async def _there(broker: Broker, vhost: str, queue: str) -> dict[str, Any]:
     return queues[queue]
 
 
-def _refuse_to_borrow(there: dict[str, Any], counts: bool) -> None:
-    arguments = there["arguments"]
-    if counts:
-        raise CannotLook(there["name"], _COUNTS)
+def _refuse_to_borrow(there: dict[str, Any]) -> None:
     if there["exclusive"]:
         raise CannotLook(there["name"], "only the connection that declared it may read it.")
-    if arguments.get("x-single-active-consumer"):
+    if there["arguments"].get("x-single-active-consumer"):
         raise CannotLook(there["name"], "it serves one consumer, and we would wait for our turn.")
-    if arguments.get("x-delivery-limit") == NO_LIMIT or DELAYED in arguments:
-        raise CannotLook(there["name"], "what is given back goes to its end, or waits.")
 
 
-NO_LIMIT, DELAYED = -1, "x-delayed-retry-type"
-_COUNTS = (
-    "this broker is not one of this machine's labs, and its quorum queues count a look as a "
-    "delivery; one too many makes a message a dead letter. Where the broker runs: "
-    "rabbitmq-queues peek QUEUE POSITION"
-)
-
-
-async def _borrowed(
-    amqp_url: str, queue: str, count: int, *, with_returned: bool
-) -> list[DeliveredMessage]:
+async def _borrowed(amqp_url: str, queue: str, count: int) -> list[IncomingMessage]:
     async with connected(amqp_url) as connection, holding(connection, queue) as held:
         taken = await held.take(count)
-        if with_returned:
-            taken += await _returned_behind(held, taken)
         await held.give_back(taken)
-        return taken[:count]
+        return [IncomingMessage(message, no_ack=True) for message in taken]
 
 
-async def _returned_behind(held: Held, taken: list[DeliveredMessage]) -> list[DeliveredMessage]:
-    """Those behind the first ones that came back before: a quorum queue puts what comes back behind
-    these. When all of them are given back, in their order, all are where they were.
-    """
-    found: list[DeliveredMessage] = []
-    while taken and taken[-1].redelivered and (taken := await held.take(BATCH)):
-        found += taken
-    return found
-
-
-def table(found: Sequence[IncomingMessage]) -> pd.DataFrame:
-    """One row for each message, by its position, from 1; without any key that is in a body."""
-    rows = [_row(message) for message in found]
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     positions = pd.RangeIndex(1, len(rows) + 1, name="position")
-    return pd.DataFrame(rows, index=positions, columns=COLUMNS)
+    return pd.DataFrame(rows, index=positions, columns=list(DTYPES)).astype(DTYPES)
 
 
-def _row(message: IncomingMessage) -> tuple[Any, ...]:
-    return (
-        bool(message.redelivered),
-        _plain(message.message_id),
-        _plain(message.correlation_id),
-        _plain(message.reply_to),
-        _plain(message.headers.get(ATTEMPT)),
-        _plain(_reason(message)),
-        message.body_size,
-        _body(message),
+def _of_message(message: IncomingMessage) -> dict[str, Any]:
+    deaths = message.headers.get("x-death")
+    last = deaths[0] if isinstance(deaths, list) and deaths else None
+    return _row(
+        redelivered=bool(message.redelivered),
+        message_id=message.message_id,
+        correlation_id=message.correlation_id,
+        reply_to=message.reply_to,
+        attempt=message.headers.get(ATTEMPT),
+        reason=message.headers.get(REASON, last.get("reason") if isinstance(last, dict) else None),
+        size=message.body_size,
+        body=presentable(message.body, message.content_type).decode(),
     )
 
 
-def _reason(message: IncomingMessage) -> Any:
-    """Why the server, or else the broker, has set it aside."""
-    if (said := message.headers.get(REASON)) is not None:
-        return said
-    deaths = message.headers.get("x-death")
-    last = deaths[0] if isinstance(deaths, list) and deaths else None
-    return last.get("reason") if isinstance(last, dict) else None
+def _of_tool(shown: quorum_peek.Shown) -> dict[str, Any]:
+    def of(name: str) -> Any:
+        return quorum_peek.text(shown.get(name))
+
+    return _row(
+        redelivered=any(of(count) for count in quorum_peek.COUNTS),
+        message_id=of("message_id"),
+        correlation_id=of("correlation_id"),
+        reply_to=of("reply_to"),
+        attempt=of(f"header.{ATTEMPT}"),
+        reason=of(f"header.{REASON}"),
+        size=None,
+        body=quorum_peek.beginning(shown.get(quorum_peek.BODY)),
+    )
 
 
-def _body(message: IncomingMessage) -> Any:
-    """What of it is known to be no secret."""
-    return _plain(presentable(message.body, message.content_type).decode())
+def _row(**values: Any) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in values.items()}
 
 
 def _plain(value: Any) -> Any:

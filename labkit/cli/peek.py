@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 async def run(place: Place, options: argparse.Namespace) -> None:
     async with Broker(place.management_url) as broker:
-        found = await peek.messages(
-            broker, place.vhost, place.amqp_url, place.console, options.queue, options.n
+        found = await peek.look(
+            broker, place.vhost, place.amqp_url, place.tools, options.queue, options.n
         )
-    show(peek.table(found), nothing=f"No message is ready in {options.queue}.")
+    show(found, nothing=f"No message is ready in {options.queue}.")

@@ -5,7 +5,7 @@ may import what `requirements.txt` installs, nor `server` or the rest of `labkit
 
 A few names are for everybody else: `private_services` (services of one's own, for a test),
 `private_home` and `mishaps` (the same, to be broken), `lab_environment` (where the running lab
-listens) and `Console` (what its broker knows, and no protocol tells).
+listens) and `BrokerTools` (RabbitMQ's own tools, for what no protocol tells).
 """
 
 import sys
@@ -18,7 +18,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - before any import that an older 
     )
 
 from labkit.services import mishaps
-from labkit.services.console import Console, ConsoleError
+from labkit.services.broker_tools import BrokerTools, ToolFailed
 from labkit.services.environment import lab_environment
 from labkit.services.errors import LabNotRunning, ServiceError
 from labkit.services.layout import Home
@@ -28,11 +28,11 @@ from labkit.services.rabbitmq import COUNT_EVERY, QUORUM_TICK
 __all__ = [
     "COUNT_EVERY",
     "QUORUM_TICK",
-    "Console",
-    "ConsoleError",
+    "BrokerTools",
     "Home",
     "LabNotRunning",
     "ServiceError",
+    "ToolFailed",
     "lab_environment",
     "mishaps",
     "private_home",

@@ -12,7 +12,7 @@ import signal
 import threading
 
 from labkit.services import identity, postgresql, rabbitmq
-from labkit.services.console import Console
+from labkit.services.broker_tools import BrokerTools
 from labkit.services.errors import ServiceError
 from labkit.services.layout import Home
 from labkit.services.process import Process, find
@@ -52,7 +52,7 @@ def raise_memory_alarm(home: Home, service: str) -> None:
     """RabbitMQ believes that it may use one byte, so it listens to nobody who publishes
     (https://www.rabbitmq.com/docs/memory).
     """
-    _set_watermark(home, "{absolute, 1}")
+    _set_watermark(home, "absolute", "1")
 
 
 def end_memory_alarm(home: Home, service: str) -> None:
@@ -63,8 +63,8 @@ def end_memory_alarm(home: Home, service: str) -> None:
         _set_watermark(home, "0.4")
 
 
-def _set_watermark(home: Home, watermark: str) -> None:
-    Console.at(home).run(f"vm_memory_monitor:set_vm_memory_high_watermark({watermark})")
+def _set_watermark(home: Home, *watermark: str) -> None:
+    BrokerTools.at(home).run("rabbitmqctl", "set_vm_memory_high_watermark", *watermark)
 
 
 def start(home: Home, service: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from labkit import Lab
 from labkit.errors import LabNotOpen
 from labkit.faults.network.proxy import Proxy
-from labkit.services import Console, Home
+from labkit.services import BrokerTools, Home
 from labkit.services.errors import ServiceError
 from labkit.services.process import Process, recorded
 from tests.support import eventually, running_in
@@ -140,7 +140,7 @@ async def test_an_opening_that_fails_or_is_interrupted_later_leaves_nothing(
         with pytest.raises(cancelled):
             await _open(place)
     assert left(private) == []
-    monkeypatch.setattr(Console, "of", lambda *_: 1 / 0)
+    monkeypatch.setattr(BrokerTools, "of", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await _open(place)
     assert left(private) == []

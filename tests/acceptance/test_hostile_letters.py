@@ -293,8 +293,7 @@ async def test_no_letter_acts_on_a_terminal_or_a_notebook(
         tables = [await dead.list(), await dead.groups(), await dead.replay(dry_run=True)]
         tables += [await dead.replay(), (await dead.show(number=1)).history]
         vhost = vhost_of(settings.amqp_url)
-        peeked = await peek.messages(broker, vhost, settings.amqp_url, None, DEAD_LETTERS, 4)
-        tables.append(peek.table(peeked))
+        tables.append(await peek.look(broker, vhost, settings.amqp_url, None, DEAD_LETTERS, 4))
         for table in tables:
             cells = [value for row in table.reset_index().to_numpy() for value in row]
             assert is_safe("".join(map(str, cells)))

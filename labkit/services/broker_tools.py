@@ -1,0 +1,70 @@
+"""RabbitMQ's own command line tools, for a private broker of this machine.
+
+They ask the node itself, over Erlang's distribution, for what no client can see or set. Each call
+starts an Erlang, which takes about half a second.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from labkit.services import binaries, rabbitmq
+from labkit.services.environment import BROKER_HOME
+from labkit.services.errors import ServiceError
+from labkit.services.layout import Home
+
+TIMEOUT = 60.0
+"""Seconds. Much longer than anything that is asked here should take."""
+
+
+class ToolFailed(ServiceError):
+    """The tool ended with an error; `output` is what it said, on both of its outputs."""
+
+    def __init__(self, tool: str, output: str) -> None:
+        super().__init__(f"{tool} failed: {output[:500]}")
+        self.output = output
+
+
+class BrokerTools:
+    """Those for one private node, whose folder and cookie are this user's own."""
+
+    def __init__(self, home: Home, software: binaries.RabbitMQ) -> None:
+        self._environment = rabbitmq.environment(home)
+        self._folder = software.server.parent
+
+    @classmethod
+    def at(cls, home: Home) -> Self:
+        """Raises `MissingSoftware`."""
+        return cls(home, binaries.need_rabbitmq())
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], amqp_url: str) -> Self | None:
+        """None if the broker at `amqp_url` is not a private one of this machine: it runs in Docker,
+        or is a broker of the user's own.
+        """
+        folder, software = environment.get(BROKER_HOME), binaries.rabbitmq()
+        if not folder or software is None:
+            return None
+        home = Home(Path(folder))
+        # A shell may still have the variables of another lab.
+        return cls(home, software) if urlsplit(amqp_url).port == home.port("amqp") else None
+
+    def run(self, tool: str, *arguments: str) -> str:
+        """What `rabbitmqctl`, or another `tool`, prints. Raises `ToolFailed`."""
+        try:
+            done = subprocess.run(
+                [self._folder / tool, "--quiet", "--node", rabbitmq.NODE, *arguments],
+                env=self._environment,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ToolFailed(tool, f"the broker says nothing within {TIMEOUT:.0f} s.") from error
+        if done.returncode:
+            raise ToolFailed(tool, (done.stderr + done.stdout).strip())
+        return done.stdout
