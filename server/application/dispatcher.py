@@ -30,9 +30,10 @@ from server.contract.errors import (
 from server.contract.steps import Step
 from server.persistence.database import Database
 from server.security import authentication
-from server.security.on_behalf_of import act_for
+from server.security.on_behalf_of import act_for, describe
 from server.security.principal import Principal
 from server.security.rate_limit import Admission, RateLimit
+from server.security.tokens import SigningKeys
 
 ROOM = 32
 ROW_BUSY = "Other requests are changing the same row: ask again in a moment."
@@ -56,6 +57,16 @@ class Dispatcher:
         self._observe = observe
         self._admission = Admission(limit or RateLimit())
         self._locks = KeyedLocks(room)
+        self._keys = SigningKeys()
+
+    async def prepare(self) -> None:
+        """Learn what has to be known while the database is away. Raises ``Unavailable``."""
+        async with self.database.reading() as connection:
+            await self._keys.load(connection)
+
+    def caller_of(self, body: bytes) -> str | None:
+        """Who sent this request, for its dead letter: see ``security.on_behalf_of``."""
+        return describe(body, self._keys)
 
     async def execute(
         self,
@@ -110,7 +121,7 @@ class Dispatcher:
     ) -> Principal:
         credentials = authentication.credentials(request)
         try:
-            principal = await authentication.authenticate(connection, request)
+            principal = await authentication.authenticate(connection, request, self._keys)
         except Unauthorized:
             if credentials is not None:
                 self._admission.failed(credentials)

@@ -140,9 +140,10 @@ def dead_letters() -> Queue:
 def raw_dead_letters(limits: Limits) -> Queue:
     """What the broker dead-letters. A worker takes it from here to ``api.dlq``, and redacts it.
 
-    Its limit leaves room for a worker that finds out what it can do without dying.
+    What kills the worker here, too, ends in ``unreadable``. From RabbitMQ 4.3 on the deliveries in
+    ``requests`` count as well, so its limit is twice as high.
     """
-    limit = limits.delivery_limit + 15
+    limit = 2 * limits.delivery_limit
     return Queue(RAW_DEAD_LETTERS, _safe_dead_lettering(UNREADABLE) | {"x-delivery-limit": limit})
 
 

@@ -37,13 +37,15 @@ def without_token(data: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in data.items() if name != TOKEN_FIELD}
 
 
-async def authenticate(connection: AsyncConnection, request: Request) -> Principal:
+async def authenticate(
+    connection: AsyncConnection, request: Request, keys: tokens.SigningKeys
+) -> Principal:
     """The user of ``auth``, or else of ``data.auth_token``. Raises ``Unauthorized``."""
     if request.auth is not None:
         return await _by_key(connection, request.auth)
     token = request.data.get(TOKEN_FIELD)
     if isinstance(token, str):
-        return await tokens.read(connection, token)
+        return await tokens.read(connection, token, keys)
     raise Unauthorized("Send an API key as `auth`, or a token as `data.auth_token`.")
 
 

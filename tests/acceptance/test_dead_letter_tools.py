@@ -26,6 +26,7 @@ from server.contract.topology import DEAD_LETTERS
 from server.persistence.database import Database
 from server.security import accounts, on_behalf_of, tokens
 from server.security.principal import Principal, Role
+from server.security.tokens import SigningKeys
 from server.settings import Settings
 from server.transports.amqp.delivery_processor import DeliveryProcessor
 from server.transports.amqp.worker import Worker
@@ -75,7 +76,7 @@ def without_id(body: bytes) -> bytes:
 
 async def fill(client: Wire, count: int, **body: Any) -> None:
     """Letters as the server parks them, of the settings' librarian."""
-    caller = on_behalf_of.describe(client.body("ping"))
+    caller = on_behalf_of.describe(client.body("ping"), SigningKeys())
     publishing = []
     for number in range(1, count + 1):
         said = {"id": f"r-{number}", "auth": "[redacted]"} | body

@@ -14,8 +14,7 @@ import pytest
 
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
-from server.contract.redaction import described
-from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
+from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS, UNREADABLE
 from server.settings import Settings
 from server.transports.amqp.confirmed import PAUSE, ConfirmedPublisher
 from server.transports.amqp.dead_letters import DeadLetters
@@ -99,7 +98,7 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
         await client._channel.declare_queue(DEAD_LETTERS, durable=True, arguments=full)
         await client._channel.default_exchange.publish(aio_pika.Message(b"1"), DEAD_LETTERS)
         publisher = ConfirmedPublisher(client._channel, no_declare)
-        letters = DeadLetters(publisher, settings.amqp_user)
+        letters = DeadLetters(publisher, dispatcher.caller_of, settings.amqp_user)
         body = client.body("ping", id="7")
         await client._channel.default_exchange.publish(aio_pika.Message(body), RAW_DEAD_LETTERS)
         async with await aio_pika.connect(settings.amqp_url) as connection:
@@ -147,24 +146,22 @@ async def test_what_was_sent_there_directly_is_parked_as_unknown(
     assert (parked.headers["x-reason"], parked.body) == ("unknown", b'{"auth":"[redacted]"}')
 
 
-@pytest.mark.parametrize(
-    ("deaths", "parked"),
-    [
-        (8, b'{"id":"7","auth":"[redacted]","data":{}}'),
-        (9, described(b'{"id": "7", "auth": "canary", "data": {}}')),
-    ],
-)
-async def test_what_kills_whoever_redacts_it_is_not_parsed_for_ever(
-    settings: Settings, dispatcher: Dispatcher, deaths: int, parked: bytes
+async def test_what_kills_every_worker_that_redacts_it_is_set_aside_by_the_broker(
+    settings: Settings, dispatcher: Dispatcher
 ) -> None:
-    async with wire(settings) as client:
-        await declared(client, settings)
+    fragile = settings.model_copy(update={"delivery_limit": 1})
+    async with wire(fragile) as client:
+        await declared(client, fragile)
         message = aio_pika.Message(b'{"id": "7", "auth": "canary", "data": {}}')
         await client._channel.default_exchange.publish(message, RAW_DEAD_LETTERS)
-        for _ in range(deaths):
-            await die_with_a_dead_letter(settings)
-        async with worker_here(settings, dispatcher):
-            assert (await client.dead_letter()).body == parked
+        for _ in range(2):
+            await die_with_a_dead_letter(fragile)
+        async with worker_here(fragile, dispatcher):
+            assert (await client.dead_letter()).body == b'{"id":"7","auth":"[redacted]","data":{}}'
+        await client._channel.default_exchange.publish(message, RAW_DEAD_LETTERS)
+        for _ in range(3):
+            await die_with_a_dead_letter(fragile)
+        assert (await client.reply(UNREADABLE)).body == message.body
 
 
 def list_of(value: Any) -> list[Any]:

@@ -1,16 +1,18 @@
 """A dead letter says who sent it, and a librarian can have it worked on as that user's again."""
 
 import json
+import os
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+import asyncpg
 import jwt
 import pytest
-from sqlalchemy import delete, text
+from sqlalchemy import text
 
 from server.application.dispatcher import Dispatcher
 from server.contract.envelope import Reply, Request
 from server.persistence.database import Database
-from server.persistence.models import SigningKey
 from server.security import accounts, tokens
 from server.security.authentication import hashed
 from server.security.on_behalf_of import describe
@@ -52,11 +54,14 @@ def asked(auth: str | None, **data: str) -> Request:
     )
 
 
-def caller(auth: str | None, **data: str) -> str:
-    body = json.dumps({"auth": auth, "data": data}).encode()
-    described = describe(body)
+def caller(auth: str) -> str:
+    described = describe(json.dumps({"auth": auth}).encode(), tokens.SigningKeys())
     assert described is not None
     return described
+
+
+def with_token(token: str) -> bytes:
+    return json.dumps({"auth": None, "data": {"auth_token": token}}).encode()
 
 
 async def send(dispatcher: Dispatcher, auth: str, on_behalf_of: str | None) -> Reply:
@@ -80,11 +85,36 @@ async def test_a_token_names_its_user_even_when_it_has_expired(
     monkeypatch.setattr(tokens, "LIFETIME", -tokens.LIFETIME)
     async with database.reading() as connection:
         old = await tokens.issue(connection, Principal(2, "Ida", Role.LIBRARIAN))
+    await dispatcher.prepare()
     for token in (people.token, old.token):
-        described = caller(None, auth_token=token)
-        assert token.rpartition(".")[2] not in described
+        described = dispatcher.caller_of(with_token(token))
+        assert described == "user:2"
         again = await send(dispatcher, people.librarian, described)
         assert (again.data, again.replayed) == (first.data, True)
+
+
+async def admin(settings: Settings, statement: str) -> None:
+    connection = await asyncpg.connect(os.environ["DATABASE_URL"])
+    name = urlsplit(settings.database_url).path[1:]
+    quoted = name if "'{}'" in statement else f'"{name}"'
+    await connection.execute(statement.format(quoted))
+    await connection.close()
+
+
+async def test_a_token_names_its_user_while_the_database_is_away(
+    settings: Settings, people: People, dispatcher: Dispatcher
+) -> None:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
+        await admin(settings, "ALTER DATABASE {} ALLOW_CONNECTIONS false")
+        await admin(
+            settings, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+        )
+        body = client.body("create_book", BOOK | {"auth_token": people.token}, auth=None)
+        await client.send(body)
+        letter = await client.dead_letter()
+        await admin(settings, "ALTER DATABASE {} ALLOW_CONNECTIONS true")
+    assert letter.headers["x-reason"] == "unavailable"
+    assert letter.headers["x-caller"] == "user:2"
 
 
 async def test_only_a_librarian_may_send_for_another(
@@ -113,9 +143,9 @@ FORGED = jwt.encode(
     "described",
     [
         f"key:{hashed('unknown')}",
-        caller(None, auth_token=FORGED),
-        caller(None, auth_token=FORGED).replace("jwt:", "jwt:e30."),
-        "jwt:e30.e30:" + "0" * 64,
+        "user:99",
+        "user:-1",
+        "user:" + "9" * 30,
         "supersecretapikey",
         "",
         "key: key:",
@@ -137,25 +167,15 @@ async def test_a_revoked_key_is_refused_by_its_owners_name(
     assert "Ida" in refused.error["message"]  # type: ignore[index]
 
 
-@pytest.mark.parametrize("gone", ["user", "signing key"])
-async def test_what_is_gone_is_refused(
-    dispatcher: Dispatcher, people: People, database: Database, gone: str
+async def test_a_user_who_is_gone_is_refused(
+    dispatcher: Dispatcher, people: People, database: Database
 ) -> None:
     async with database.transaction() as connection:
-        if gone == "user":
-            await connection.execute(text("DELETE FROM api_keys"))
-            await connection.execute(text("DELETE FROM users WHERE name = 'Ida'"))
-            await connection.execute(
-                text(
-                    "INSERT INTO api_keys (user_id, label, key_hash) VALUES (1, '', :digest)"
-                ).bindparams(digest=hashed(people.librarian))
-            )
-        else:
-            await connection.execute(delete(SigningKey))
-    for described in (caller(people.other), caller(None, auth_token=people.token)):
-        if gone == "user" or described.startswith("jwt:"):
-            refused = await send(dispatcher, people.librarian, described)
-            assert refused.outcome == "unauthorized"
+        await connection.execute(text("DELETE FROM api_keys WHERE user_id = 2"))
+        await connection.execute(text("DELETE FROM users WHERE name = 'Ida'"))
+    for described in (caller(people.other), "user:2"):
+        refused = await send(dispatcher, people.librarian, described)
+        assert refused.outcome == "unauthorized"
 
 
 @pytest.mark.parametrize(
@@ -168,10 +188,12 @@ async def test_what_is_gone_is_refused(
         b'{"data": {"auth_token": "a key in the wrong place"}}',
         b'{"data": {"auth_token": "a.key.inthewrongplace"}}',
         b'{"data": {"auth_token": "e30.e30.\xc3\xa9"}}',
+        with_token(FORGED),
     ],
 )
-def test_of_what_is_no_proof_nothing_is_told(body: bytes) -> None:
-    assert describe(body) is None
+async def test_of_what_is_no_proof_nothing_is_said(dispatcher: Dispatcher, body: bytes) -> None:
+    await dispatcher.prepare()
+    assert dispatcher.caller_of(body) is None
 
 
 async def test_a_dead_letter_names_its_sender_whatever_they_say_of_themselves(

@@ -9,6 +9,7 @@ a worker puts into ``api.dlq``, body and headers, is built from an allow-list, a
 there.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -28,7 +29,6 @@ from server.contract.headers import (
     SIGNED,
 )
 from server.contract.redaction import media_type, presentable
-from server.security import on_behalf_of
 from server.transports.amqp.confirmed import ConfirmedPublisher
 from server.transports.amqp.delivery import Delivery, copy_id, failures_with, now, persistent
 
@@ -58,10 +58,20 @@ class GivenUp:
 
 
 class DeadLetters:
-    """Dead-letters requests over ``publisher``, which is borrowed. ``own_user`` is the broker's."""
+    """Dead-letters requests over ``publisher``, which is borrowed.
 
-    def __init__(self, publisher: ConfirmedPublisher, own_user: str) -> None:
+    ``caller_of`` says of a body who sent it, if that can be said, and ``own_user`` is the broker's
+    user that this worker is.
+    """
+
+    def __init__(
+        self,
+        publisher: ConfirmedPublisher,
+        caller_of: Callable[[bytes], str | None],
+        own_user: str,
+    ) -> None:
         self._publisher = publisher
+        self._caller_of = caller_of
         self._own_user = own_user
 
     async def add(self, delivery: Delivery, why: ApiError | GivenUp) -> None:
@@ -69,7 +79,7 @@ class DeadLetters:
         body, kind = delivery.message.body, delivery.message.content_type
         kept = {name: value for name, value in delivery.headers.items() if name in KEPT_HEADERS}
         headers = kept | {
-            CALLER: delivery.on_behalf_of or on_behalf_of.describe(body),
+            CALLER: delivery.on_behalf_of or self._caller_of(body),
             ON_BEHALF_OF: None,  # it is the caller now
             REASON: why.code,
             ERROR: why.summary,

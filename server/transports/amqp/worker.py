@@ -14,6 +14,7 @@ from server.application.dispatcher import Dispatcher
 from server.application.hooks import Observer, no_observer
 from server.contract import topology
 from server.contract.connection import HEARTBEAT, connect
+from server.contract.errors import Unavailable
 from server.settings import Settings
 from server.transports.amqp.confirmed import ConfirmedPublisher
 from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer
@@ -53,6 +54,8 @@ class Worker:
 
         Raises ``topology.TopologyMismatch``: waiting does not mend that.
         """
+        with suppress(Unavailable):  # it was there a moment ago, and requests ask for it again
+            await self._dispatcher.prepare()
         dead_letters = asyncio.create_task(self._keep(self._serve_dead_letters, stop))
         try:
             await self._keep(self._serve_requests, stop)
@@ -112,7 +115,7 @@ class Worker:
                 replies,
                 direct,
                 Retries(publisher, self._settings),
-                DeadLetters(publisher, self._settings.amqp_user),
+                self._dead_letters(publisher),
                 self._observe,
             )
             consumer = Consumer(topology.REQUESTS, processor, replies, self._settings.prefetch)
@@ -126,7 +129,7 @@ class Worker:
         await self._declare(connection)
         deliveries = await connection.channel(publisher_confirms=False)
         publisher = await self._confirmed(connection)
-        processor = DeadLetters(publisher, self._settings.amqp_user)
+        processor = self._dead_letters(publisher)
         consumer = Consumer(topology.RAW_DEAD_LETTERS, processor, deliveries, ONE_AT_A_TIME)
         await self._consume(consumer, stop)
 
@@ -139,6 +142,9 @@ class Worker:
             log.info("ready", queue=topology.REQUESTS, prefetch=self._settings.prefetch)
         await _first_of(stop.wait(), consumer.ended.wait())
         await consumer.drain(self._settings.drain_timeout)
+
+    def _dead_letters(self, publisher: ConfirmedPublisher) -> DeadLetters:
+        return DeadLetters(publisher, self._dispatcher.caller_of, self._settings.amqp_user)
 
     async def _confirmed(self, connection: AbstractConnection) -> ConfirmedPublisher:
         channel = await connection.channel(on_return_raises=True)
