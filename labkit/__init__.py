@@ -22,7 +22,7 @@ _HOME_OF = {
     "Lab": "labkit.lab",
     "Ledger": "labkit.ledger",
     "Reply": "labkit.client.caller",
-    "ReplyTimeout": "labkit.errors",
+    "ReplyTimeout": "labkit.client.errors",
     "RestClient": "labkit.client.rest",
 }
 

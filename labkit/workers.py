@@ -81,18 +81,21 @@ class Workers:
         self._log_dir = home / ".lab" / "logs"
         atexit.register(self._kill)
 
-    async def start(self, count: int, *program: str, **settings: object) -> None:
+    async def start(
+        self, count: int, *program: str, environment: Mapping[str, str] | None = None
+    ) -> None:
         """``count`` more workers, numbered on. Returns when all of them consume.
 
         ``program`` is a module with its arguments, to be run instead of the right server, and
-        ``settings`` are for these workers alone.
+        ``environment`` is for these workers alone.
 
         Raises ``WorkerFailed`` with the end of the log.
         """
         first = len(self.processes) + 1
         names = [f"worker-{number}" for number in range(first, first + count)]
-        told = {setting.upper(): str(value) for setting, value in settings.items()}
-        started = [self._start(name, *(program or self._program), **told) for name in names]
+        started = [
+            self._start(name, *(program or self._program), **(environment or {})) for name in names
+        ]
         self.processes += started
         await asyncio.gather(*(self._ready(worker) for worker in started))
         if self._supervised and self._supervisor is None:

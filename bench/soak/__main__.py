@@ -13,7 +13,8 @@ from pathlib import Path
 
 from bench.soak import report
 from bench.soak.soak import RETRY_DELAYS, WORKERS, Soak
-from labkit.lab import HOME, Lab
+from labkit.lab import Lab
+from labkit.services.environment import ROOT
 
 DURATION = 600.0
 
@@ -21,7 +22,7 @@ DURATION = 600.0
 async def main() -> int:
     seed = int(os.environ.get("SEED") or random.randrange(10_000))  # noqa: S311  (no secret)
     duration = float(os.environ.get("DURATION") or DURATION)
-    folder = HOME / ".lab" / "soak" / str(seed)
+    folder = ROOT / ".lab" / "soak" / str(seed)
     print(f"Soak of {duration:.0f} s with the seed {seed}: {folder}")  # noqa: T201
     async with Lab.open(
         f"soak-{seed}",

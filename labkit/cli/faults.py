@@ -20,8 +20,8 @@ from labkit.faults.faults import Faults
 from labkit.faults.messages import POISONS
 from labkit.faults.outages import SERVICES
 from labkit.faults.scene import Crew
-from labkit.lab import HOME
 from labkit.place import Place
+from labkit.services.environment import ROOT
 from labkit.ui.progress import Line
 from server.contract.steps import Step
 
@@ -90,7 +90,7 @@ async def run(place: Place, options: argparse.Namespace) -> None:
     """Raises ``FaultImpossible``, which says what is possible."""
     _check(options)
     async with Broker(place.management_url) as broker:
-        scene = elsewhere(place, HOME, broker)
+        scene = elsewhere(place, ROOT, broker)
         if options.begin in (_poison, _close):
             await _require_shared(broker, place.vhost)
         faults = Faults(scene, random.randrange(2**32))  # noqa: S311  (no secret is made with it)

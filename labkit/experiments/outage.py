@@ -13,8 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.experiments import figures
-from labkit.lab import HOME, Lab
+from labkit.lab import Lab
 from labkit.services import process
+from labkit.services.environment import ROOT
 from server.contract.errors import ApiError
 
 COLOURS = {"answered": "#55a868", "failed": "#c44e52", "unknown": "#8172b3"}
@@ -109,7 +110,7 @@ async def ended(lab: Lab, name: str, within: float = 10.0) -> None:
 
 
 def _running(lab: Lab, name: str) -> process.Process | None:
-    return process.find(f"{lab.vhost}-{name}", HOME / ".lab" / "run")
+    return process.find(f"{lab.vhost}-{name}", ROOT / ".lab" / "run")
 
 
 def account(outages: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from labkit.experiments import figures, outage
-from labkit.lab import HOME, Lab
+from labkit.lab import Lab
 from labkit.services import identity, process
+from labkit.services.environment import ROOT
 from labkit.ui.progress import Line
 from server.contract.topology import REQUESTS
 
@@ -50,7 +51,7 @@ class Gauge:
 
     def _used(self) -> dict[int, float]:
         """The worker's pid → seconds of processor time."""
-        found = [process.find(name, HOME / ".lab" / "run") for name in self._lab.worker_logs]
+        found = [process.find(name, ROOT / ".lab" / "run") for name in self._lab.worker_logs]
         used = {each.pid: identity.cpu_seconds(each.pid) for each in found if each is not None}
         return {pid: seconds for pid, seconds in used.items() if seconds is not None}
 

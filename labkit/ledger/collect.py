@@ -50,7 +50,7 @@ async def collect(
     lab: "Lab", operations: Iterable[Operation], others: Others, since: Start
 ) -> Evidence:
     """The evidence of now, for a run that began then."""
-    limits = Limits.model_validate(lab._settings)
+    limits = Limits.model_validate(lab.settings)
     removals = [Removal(**each) for each in journal.read(lab.amqp_url, since.at)]
     asked = list(operations)
     asked += _edited(asked, removals, since)

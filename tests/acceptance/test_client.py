@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from aio_pika.exceptions import DeliveryError
 
-from labkit import AsyncAPIClient, ReplyTimeout
+from labkit import AsyncAPIClient, BlockingAPIClient, ReplyTimeout
 from labkit.broker.management import Broker
 from labkit.client.backoff import Pauses
 from labkit.client.errors import NotConnected, QueueFull, Unroutable, WrongLoop
@@ -494,6 +494,56 @@ async def test_the_blocking_client_works_inside_a_running_loop_and_in_a_plain_sc
         )
         assert done.stdout.split("\n") == ["{'pong': True}", "not_found", ""], done.stderr
         assert done.stderr == ""
+
+
+BLOCKING_IN_THREADS = """
+import os, sys, threading
+from labkit import BlockingAPIClient
+
+def call():
+    with BlockingAPIClient(*sys.argv[1:]) as client:
+        client.call("ping")
+    client.close()
+
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+def in_a_thread():
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+
+in_a_thread()
+before = descriptors()
+for _ in range(5):
+    in_a_thread()
+print(descriptors() - before, "nest_asyncio" in sys.modules)
+"""
+
+
+async def test_the_blocking_client_leaves_nothing_behind_in_short_lived_threads(
+    client: AsyncAPIClient, settings: Settings
+) -> None:
+    command = [sys.executable, "-W", "error", "-c", BLOCKING_IN_THREADS]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*command, as_client(settings), settings.api_key],
+        capture_output=True,
+        text=True,
+        cwd=HOME,
+        timeout=60,
+    )
+    assert done.stdout == "0 False\n", done.stderr
+
+
+def test_a_blocking_client_that_is_not_connected_says_so() -> None:
+    client = BlockingAPIClient("amqp://localhost:1", "a key")
+    with pytest.raises(NotConnected):
+        client.call("ping")
+    with pytest.raises(BrokerAway):
+        client.connect()
+    client.close()
+    client.close()
 
 
 def test_every_error_of_the_wire_comes_back_as_itself() -> None:

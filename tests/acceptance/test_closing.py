@@ -35,7 +35,7 @@ def fails_once(close: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[N
 
 
 def home_of(lab: Lab) -> Home:
-    home = lab._require_open().grounds.home
+    home = lab._open_workspace().grounds.home
     assert home is not None
     return home
 
@@ -48,7 +48,7 @@ async def test_whatever_cannot_be_ended_keeps_nothing_else_and_is_ended_by_the_n
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = await Lab.open(place, private=True)
-    workers, home = lab._require_open().workers, home_of(lab)
+    workers, home = lab._open_workspace().workers, home_of(lab)
     running, services, client = workers.processes, recorded(home.run_dir), await lab.client()
     kill = await lab.faults.kill("broker")
     monkeypatch.setattr(kill, "undo", fails_once(kill.undo))
@@ -70,7 +70,7 @@ async def test_a_close_that_is_interrupted_ends_the_workers_and_the_next_goes_on
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lab = await Lab.open(place)
-    workers, client = lab._require_open().workers.processes, await lab.client()
+    workers, client = lab._open_workspace().workers.processes, await lab.client()
     began, close = asyncio.Event(), client.close
 
     async def hangs() -> None:

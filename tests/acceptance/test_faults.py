@@ -219,7 +219,7 @@ async def test_a_worker_whose_queue_is_deleted_declares_it_again_and_consumes(la
 
 async def test_a_lab_opened_again_ends_a_worker_that_was_left_frozen(place: str) -> None:
     first = await Lab.open(place)
-    (worker,) = first._require_open().workers.processes
+    (worker,) = first._open_workspace().workers.processes
     os.kill(worker.pid, signal.SIGSTOP)
     async with Lab.open(place, workers=0):
         assert identity.started(worker.pid) is None

@@ -14,7 +14,7 @@ from labkit import Lab
 from labkit.__main__ import main
 from labkit.experiments import outage
 from labkit.faults.at_step.plan import Plan
-from labkit.lab import HOME
+from labkit.services.environment import ROOT
 from server.contract.topology import DEAD_LETTERS
 from tests.support import BOOK, eventually
 
@@ -30,7 +30,7 @@ async def lab(place: str) -> AsyncIterator[Lab]:
 
 
 def plan(lab: Lab) -> Path:
-    return Plan.of_lab(HOME, lab.vhost).folder
+    return Plan.of_lab(ROOT, lab.vhost).folder
 
 
 async def faults(lab: Lab, *arguments: str) -> int:
@@ -150,7 +150,7 @@ async def test_whoever_is_frozen_goes_on_when_the_command_is_ended(
     client = await lab.client()
     command = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "labkit", "faults", "pause", "worker-1", "--vhost", lab.vhost),
-        cwd=HOME,
+        cwd=ROOT,
         env=os.environ,
         stdout=asyncio.subprocess.PIPE,
         preexec_fn=hears_ctrl_c,

@@ -2,13 +2,15 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from labkit import Lab
-from labkit.errors import LabNotOpen, NoSuchTable, WorkerFailed
+from labkit.errors import LabNotOpen, NoSuchTable
 from labkit.exercises import Exercise
 from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
@@ -16,7 +18,9 @@ from labkit.exercises.lesson_03 import MoveToVersion2
 from labkit.exercises.lesson_04 import ImpatientClient
 from labkit.exercises.lesson_08 import Encyclopedia
 from labkit.exercises.lesson_09 import TheOtherDoor
+from labkit.worker_settings import NAMES
 from server.contract.errors import TooLarge
+from server.contract.limits import Limits
 from server.contract.topology import REQUESTS
 from tests.support import BOOK, HOME, eventually
 
@@ -66,9 +70,27 @@ async def test_settings_reach_the_workers(place: str) -> None:
             await client.call("create_book", BOOK | {"title": "T" * 2000})
 
 
-async def test_a_setting_that_cannot_be_used_is_explained(place: str) -> None:
-    with pytest.raises(WorkerFailed, match="PREFETCH"):
-        await Lab.open(place, prefetch=-1)
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"prefetch": -1}, ValueError, "prefetch: Input should be greater than or equal to 1"),
+        ({"retry_delays": "soon"}, ValueError, "retry_delays: "),
+        ({"prefech": 1}, TypeError, "no setting 'prefech'. Did you mean 'prefetch'?"),
+        ({"database_url": "postgres://"}, TypeError, "There is: delivery_limit, "),
+    ],
+)
+async def test_a_setting_that_cannot_be_used_is_explained_at_once(
+    place: str, settings: dict[str, Any], error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=re.escape(says)):
+        Lab.open(place, **settings)
+    async with Lab.open(place, workers=0) as lab:
+        with pytest.raises(error, match=re.escape(says)):
+            await lab.start_workers(1, **settings)
+
+
+def test_the_settings_of_a_lab_are_the_limits_of_its_server() -> None:
+    assert set(NAMES) == {*Limits.model_fields, "rest_port"}
 
 
 async def test_a_table_that_does_not_exist_names_those_that_do(place: str) -> None:
@@ -87,7 +109,7 @@ async def test_workers_end_with_their_kernel(place: str) -> None:
     script = (
         "import asyncio, labkit\n"
         f"lab = asyncio.run(labkit.Lab.open({place!r})._open())\n"
-        "print(lab._at_work.workers.processes[0].pid)\n"
+        "print(lab._open_workspace().workers.processes[0].pid)\n"
     )
     done = await asyncio.to_thread(
         subprocess.run,

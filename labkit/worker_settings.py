@@ -1,0 +1,49 @@
+"""What the server's processes of a lab can be told, checked before any of them starts."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TypedDict
+
+from pydantic import ValidationError
+
+from server.contract.limits import Limits
+
+
+class WorkerSettings(TypedDict, total=False):
+    """Keyword arguments of ``Lab.open`` and ``lab.start_workers``: times in seconds, sizes in
+    bytes. ``server.contract.limits.Limits`` says what each of them does.
+    """
+
+    prefetch: int
+    pool_size: int
+    max_body: int
+    max_queue_length: int
+    delivery_limit: int
+    retry_delays: str
+    """Separated by commas, ``"0.5,2,8"``."""
+    lock_timeout: float
+    key_retention: float
+    rate_limit: float
+    drain_timeout: float
+    rest_port: int
+    """Where the lab's REST listens, instead of at any free port."""
+
+
+NAMES = sorted(WorkerSettings.__annotations__)
+
+
+def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
+    """As environment variables. Raises ``TypeError`` for a name that there is not, and
+    ``ValueError`` for a value that cannot be used.
+    """
+    for name in settings:
+        if name not in NAMES:
+            similar = get_close_matches(name, NAMES, n=1)
+            hint = f"Did you mean {similar[0]!r}? " if similar else ""
+            raise TypeError(f"There is no setting {name!r}. {hint}There is: {', '.join(NAMES)}.")
+    try:
+        Limits.model_validate({k: v for k, v in settings.items() if k in Limits.model_fields})
+    except ValidationError as error:
+        problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
+        raise ValueError("; ".join(problems)) from None
+    return {name.upper(): str(value) for name, value in settings.items()}

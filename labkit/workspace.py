@@ -1,0 +1,126 @@
+"""What an open lab is made of: its virtual host and database, its workers, its faults."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from labkit import database
+from labkit.broker.management import Broker
+from labkit.broker.permissions import granted
+from labkit.closing import close_all
+from labkit.faults.at_step.plan import ENVIRONMENT, Plan
+from labkit.faults.faults import Faults
+from labkit.faults.scene import Scene
+from labkit.place import user_of, with_path
+from labkit.private import Grounds
+from labkit.services import BrokerTools, Home
+from labkit.services.environment import ROOT
+from labkit.workers import OBEDIENT, RIGHT, Workers
+
+UNLIMITED = 1_000_000
+"""Requests a second. In a lab one key does everything: no lesson is to meet the limit by chance."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Of the lab ``name``, on the services of ``grounds``, which it closes."""
+
+    vhost: str
+    grounds: Grounds
+    broker: Broker
+    workers: Workers
+    faults: Faults
+    tools: BrokerTools | None
+    """None if the broker is not a private one of this machine."""
+
+    @classmethod
+    def on(
+        cls,
+        grounds: Grounds,
+        name: str,
+        settings: Mapping[str, str],
+        *,
+        private: bool,
+        supervised: bool,
+        seed: int,
+    ) -> Self:
+        """``settings`` are environment variables of its workers. Nothing is started yet."""
+        vhost = f"lab-{name}"
+        broker = Broker(grounds.environment["MANAGEMENT_URL"])
+        plan = Plan.of_lab(ROOT, vhost)
+        Home(ROOT / ".lab").make()
+        plan.clear()
+        workers = Workers(
+            name,
+            {**_environment(grounds, vhost, plan), **settings},
+            ROOT,
+            OBEDIENT if private else RIGHT,
+            supervised=supervised,
+        )
+        faults = Faults(_scene(grounds, vhost, broker, workers, plan), seed)
+        tools = BrokerTools.of(grounds.environment, _amqp_url(grounds, vhost))
+        return cls(vhost, grounds, broker, workers, faults, tools)
+
+    @property
+    def amqp_url(self) -> str:
+        """For the broker's user who may do everything in this virtual host."""
+        return _amqp_url(self.grounds, self.vhost)
+
+    @property
+    def client_amqp_url(self) -> str:
+        """For the user who may send requests and read their own replies."""
+        return with_path(self.grounds.client_amqp_url, self.vhost)
+
+    @property
+    def database_url(self) -> str:
+        return _database_url(self.grounds, self.vhost)
+
+    async def begin(self, workers: int) -> None:
+        """What an earlier run of the same name left behind is gone, and so many workers consume."""
+        environment = self.grounds.environment
+        await self.workers.stop()
+        await self.broker.delete_vhost(self.vhost)
+        await self.broker.create_vhost(self.vhost, granted(environment))
+        await database.create(environment["DATABASE_URL"], self.vhost)
+        await self.workers.start(workers)
+
+    async def undo(self) -> None:
+        """Heal every fault. Not where a close was before: it would start services that ended."""
+        if not self.grounds.closed:
+            await self.faults.undo()
+
+    async def close(self) -> None:
+        await close_all(self.workers.stop, self.broker.close, self.grounds.close)
+
+
+def _amqp_url(grounds: Grounds, vhost: str) -> str:
+    return with_path(grounds.environment["ADMIN_AMQP_URL"], vhost)
+
+
+def _database_url(grounds: Grounds, vhost: str) -> str:
+    return with_path(grounds.environment["DATABASE_URL"], vhost)
+
+
+def _environment(grounds: Grounds, vhost: str, plan: Plan) -> dict[str, str]:
+    return {
+        "AMQP_URL": with_path(grounds.worker_amqp_url, vhost),
+        "DATABASE_URL": with_path(grounds.worker_database_url, vhost),
+        "API_KEY": grounds.environment["API_KEY"],
+        "RATE_LIMIT": str(UNLIMITED),
+        ENVIRONMENT: str(plan.folder),
+    }
+
+
+def _scene(grounds: Grounds, vhost: str, broker: Broker, workers: Workers, plan: Plan) -> Scene:
+    urls = {"client": grounds.client_amqp_url, "worker": grounds.worker_amqp_url}
+    return Scene(
+        workers,
+        broker,
+        vhost,
+        _amqp_url(grounds, vhost),
+        _database_url(grounds, vhost),
+        users={who: user_of(url) for who, url in urls.items()},
+        plan=plan,
+        home=grounds.home,
+        proxies=grounds.proxies,
+    )
