@@ -1,43 +1,25 @@
-"""Real services, private to the run; a virtual host and a database private to each test.
-
-The broker and PostgreSQL are started once, in the process that controls the run. xdist's workers
-and nbval's kernels inherit where they are through the environment.
-"""
+"""A virtual host and a database private to each test, on services private to the run."""
 
 import itertools
 import os
-import tempfile
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import asyncpg
 import pytest
 
 from labkit.broker.management import Broker
 from labkit.broker.permissions import granted
-from labkit.services import private_services
 from server.application.dispatcher import Dispatcher
 from server.persistence.database import Database
 from server.security import authentication
 from server.settings import Settings
+from tests.on_demand import ServicesOnDemand
 from tests.support import Caller, at
-
-_services = pytest.StashKey[ExitStack]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput") or config.option.collectonly:
-        return
-    stack = config.stash[_services] = ExitStack()
-    home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-")))
-    os.environ.update(stack.enter_context(private_services(home, durable=False)))
-    os.environ["LAB_QUICK"] = "1"  # notebooks that measure do so roughly
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if _services in config.stash:
-        config.stash[_services].close()
+    if not config.option.collectonly:
+        config.pluginmanager.register(ServicesOnDemand(config))
 
 
 _numbers = itertools.count(1)

@@ -1,0 +1,77 @@
+"""RabbitMQ and PostgreSQL for one run of the tests: started when a test first needs them.
+
+The process that controls the run starts and ends them, once. xdist's workers ask it for them
+through a file, and learn where they are from another one. nbval's kernels inherit it from the
+environment.
+"""
+
+import json
+import os
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from labkit.services import private_services
+from labkit.services.files import write_atomically
+
+NEEDS_NONE = "unit"
+"""The folder of the tests that need no service."""
+DEADLINE = 120.0
+FOLDER = "LAB_TEST_HOME"
+
+
+class ServicesOnDemand:
+    """A plugin of pytest, in the controlling process and in each of xdist's workers."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._stack = ExitStack()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._known = False
+        if not hasattr(config, "workerinput"):
+            home = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-"))
+            os.environ[FOLDER] = home
+            self._thread = threading.Thread(target=self._serve, args=(Path(home),), daemon=True)
+            self._thread.start()
+        home = Path(os.environ[FOLDER])
+        self._wanted, self._urls, self._error = home / "wanted", home / "urls", home / "error"
+
+    def _serve(self, home: Path) -> None:
+        """Wait until they are wanted, start them, and end them with the run."""
+        while not (home / "wanted").exists():
+            if self._ended.wait(0.05):
+                return
+        try:
+            with private_services(home / "services", durable=False) as urls:
+                write_atomically(home / "urls", json.dumps(urls))
+                self._ended.wait()
+        except Exception as error:
+            write_atomically(home / "error", f"{type(error).__name__}: {error}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if not self._known and NEEDS_NONE not in item.path.parts:
+            self._wanted.touch()
+            os.environ.update(self._wait())
+            os.environ["LAB_QUICK"] = "1"  # notebooks that measure do so roughly
+            self._known = True
+
+    def _wait(self) -> dict[str, str]:
+        end = time.monotonic() + DEADLINE
+        while not self._urls.exists():
+            if self._error.exists():
+                pytest.exit(f"The services did not start. {self._error.read_text()}", 1)
+            assert time.monotonic() < end, f"no services within {DEADLINE:.0f} s"
+            time.sleep(0.02)
+        urls: dict[str, str] = json.loads(self._urls.read_text())
+        return urls
+
+    def pytest_unconfigure(self) -> None:
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._stack.close()
