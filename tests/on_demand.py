@@ -33,9 +33,9 @@ class ServicesOnDemand:
         self._thread: threading.Thread | None = None
         self._known = False
         if not hasattr(config, "workerinput"):
-            home = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-"))
-            os.environ[FOLDER] = home
-            self._thread = threading.Thread(target=self._serve, args=(Path(home),), daemon=True)
+            made = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-"))
+            os.environ[FOLDER] = made
+            self._thread = threading.Thread(target=self._serve, args=(Path(made),), daemon=True)
             self._thread.start()
         home = Path(os.environ[FOLDER])
         self._wanted, self._urls, self._error = home / "wanted", home / "urls", home / "error"

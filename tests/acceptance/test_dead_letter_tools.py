@@ -233,6 +233,7 @@ class Patient(Dispatcher):
     """Makes no book before ``may_go``."""
 
     def __init__(self, dispatcher: Dispatcher, may_go: asyncio.Event) -> None:
+        super().__init__(dispatcher.database)
         self._dispatcher = dispatcher
         self._may_go = may_go
 
@@ -290,6 +291,7 @@ class Silent(Dispatcher):
     """Answers the operator's check, and then nothing any more."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
+        super().__init__(dispatcher.database)
         self._dispatcher = dispatcher
 
     async def execute(self, request: Request, **circumstances: Any) -> Reply:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ class Failing(Dispatcher):
     """Raises ``error`` for the first ``times`` attempts of each request."""
 
     def __init__(self, dispatcher: Dispatcher, error: Exception, times: int) -> None:
+        super().__init__(dispatcher.database)
         self._dispatcher = dispatcher
         self._error = error
         self._times = times
@@ -59,3 +61,16 @@ async def test_after_the_last_attempt_it_is_parked_with_its_history(
     assert parked.expiration is None
     assert json.loads(parked.body)["data"] == BOOK
     assert settings.api_key not in parked.body.decode()
+
+
+async def test_each_attempt_waits_for_the_delay_that_belongs_to_it(
+    settings: Settings, dispatcher: Dispatcher
+) -> None:
+    growing = settings.model_copy(update={"retry_delays": (0.05, 1.0)})
+    failing = Failing(dispatcher, Unavailable(), times=99)
+    async with worker_here(growing, failing), wire(growing) as client:
+        await client.send(client.body("create_book", BOOK))
+        failures: Any = (await client.dead_letter()).headers["x-failures"]
+    first, second, third = (datetime.fromisoformat(failure["at"]) for failure in failures)
+    assert (third - second).total_seconds() >= 1.0
+    assert second - first < third - second

@@ -15,7 +15,7 @@ from server.contract.envelope import Request
 from server.contract.errors import ApiError, RateLimited
 from server.persistence.database import Database
 from server.persistence.models import SigningKey
-from server.security import accounts, authentication, tokens
+from server.security import accounts, authentication, passwords, tokens
 from server.security.authentication import CONFIGURED_USER
 from server.security.principal import Role
 from server.security.rate_limit import MOST_CALLERS, RateLimit
@@ -318,3 +318,35 @@ def test_the_memory_for_callers_is_bounded() -> None:
     for number in range(MOST_CALLERS + 500):
         limit.take(str(number))
     assert len(limit._buckets) == MOST_CALLERS
+
+
+def test_of_too_many_callers_the_one_that_asked_longest_ago_is_forgotten() -> None:
+    limit = RateLimit(rate=0.0, burst=1)
+    limit.take("the oldest")
+    for number in range(MOST_CALLERS - 1):
+        limit.take(str(number))
+    with pytest.raises(RateLimited):
+        limit.take("0")  # now it is the newest one
+    limit.take("another")
+    limit.take("the oldest")
+    with pytest.raises(RateLimited):
+        limit.take("0")
+
+
+async def test_an_unknown_name_costs_a_hash_like_a_known_one(
+    reader: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[str] = []
+    verify = passwords._verify
+
+    def counted(stored: str, password: str) -> bool:
+        verified.append(stored)
+        return verify(stored, password)
+
+    monkeypatch.setattr(passwords, "_verify", counted)
+    for name in ("Rita", "Nora", CONFIGURED_USER):  # known, unknown, known without a password
+        refused = await reader("login", {"name": name, "password": "wrong"}, auth=None)
+        assert refused.outcome == "unauthorized"
+    assert len(verified) == 3
+    costs = {stored.rsplit("$", 2)[0] for stored in verified}
+    assert len(costs) == 1, "one of them is cheaper, and so quicker"

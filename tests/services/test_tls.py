@@ -110,3 +110,10 @@ def test_the_services_own_handshake_refuses_it_too(
 
 def test_no_plain_port_is_open(urls: dict[str, str]) -> None:
     assert {urlsplit(url).scheme for name, url in urls.items() if "AMQP" in name} == {"amqps"}
+
+
+def test_there_is_no_port_for_amqp_in_the_clear(urls: dict[str, str]) -> None:
+    listeners = handshake.ask(urls["MANAGEMENT_URL"], "/api/overview")["listeners"]
+    protocols = {each["protocol"] for each in listeners}
+    assert "amqp/ssl" in protocols
+    assert "amqp" not in protocols
