@@ -2,9 +2,10 @@
 
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
+import httpx
 import pytest
 
 from labkit.broker.management import Broker
@@ -26,9 +27,17 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def place() -> str:
-    """A name for what this test has to itself."""
-    return f"test-{os.getpid()}-{next(_numbers)}"
+def place() -> Iterator[str]:
+    """A name for what this test has to itself. The virtual hosts of its labs go with it: a broker
+    with hundreds of idle quorum queues keeps a core busy with them.
+    """
+    name = f"test-{os.getpid()}-{next(_numbers)}"
+    yield name
+    if (management := os.environ.get("MANAGEMENT_URL")) is not None:
+        with httpx.Client(base_url=f"{management}/api", trust_env=False, timeout=30) as http:
+            for vhost in http.get("/vhosts?columns=name").raise_for_status().json():
+                if vhost["name"].startswith(f"lab-{name}"):
+                    http.delete(f"/vhosts/{vhost['name']}").raise_for_status()
 
 
 @pytest.fixture
