@@ -48,9 +48,18 @@ async def _names(connection: asyncpg.Connection) -> list[str]:
     return [row["tablename"] for row in found]
 
 
+async def connect(url: str) -> asyncpg.Connection:
+    """A connection that is what ``url`` says, with TLS only if it has ``sslmode``.
+
+    asyncpg alone would also read the environment's ``PG…`` and files in the user's home, which are
+    meant for other databases.
+    """
+    return await asyncpg.connect(url, ssl=None if "sslmode=" in url else False)
+
+
 @asynccontextmanager
 async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
+    connection = await connect(url)
     try:
         yield connection
     finally:

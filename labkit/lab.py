@@ -1,7 +1,6 @@
 """An isolated lab for one notebook: a virtual host, a database, and workers of its own."""
 
 import asyncio
-import os
 import re
 import sys
 from collections.abc import Generator
@@ -17,6 +16,7 @@ from labkit.faults.faults import Faults
 from labkit.inspection import Inspection
 from labkit.private import Grounds
 from labkit.services.environment import ROOT
+from labkit.services.inherited import inherited
 from labkit.worker_settings import WorkerSettings, environment_of
 from labkit.workers import OBEDIENT
 from labkit.workspace import Workspace
@@ -208,7 +208,7 @@ class Lab(Inspection):
             sys.executable,
             *("-m", "server.admin", *command),
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": self.database_url},
+            env={**inherited(), "PYTHONPATH": str(ROOT), "DATABASE_URL": self.database_url},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,

@@ -2,7 +2,6 @@
 
 import asyncio
 import atexit
-import os
 import signal
 import sys
 import time
@@ -13,6 +12,7 @@ from typing import Any
 
 from labkit.errors import WorkerFailed
 from labkit.services import logs, process
+from labkit.services.inherited import inherited
 
 READY = "ready"
 """The event that a process logs once it serves."""
@@ -76,7 +76,7 @@ class Workers:
         self._supervisor: asyncio.Task[None] | None = None
         self._supervised = supervised
         self._name = name
-        self._environment = {**os.environ, **environment, "PYTHONPATH": str(home)}
+        self._environment = {**inherited(), **environment, "PYTHONPATH": str(home)}
         self._run_dir = home / ".lab" / "run"
         self._log_dir = home / ".lab" / "logs"
         atexit.register(self._kill)

@@ -24,12 +24,13 @@ class Broker:
     def __init__(self, url: str) -> None:
         address = urlsplit(url)
         self._user = unquote(address.username or "guest")
-        self._where = f"{address.hostname}:{address.port}"
+        self._where = address.netloc.rpartition("@")[2]
         # The password goes into the client, not into URLs: errors and logs quote those.
         self._http = httpx.AsyncClient(
             base_url=f"{address.scheme}://{self._where}/api/",
             auth=(self._user, unquote(address.password or "guest")),
             timeout=30,
+            trust_env=False,  # a proxy of the student's is no place for the operator's password
         )
 
     async def close(self) -> None:

@@ -3,9 +3,8 @@
 import asyncio
 import time
 
-import asyncpg
-
 from labkit.broker.management import Broker
+from labkit.database import connect
 from labkit.errors import FaultImpossible
 
 LISTED_AFTER = 1.25
@@ -35,7 +34,7 @@ async def close_amqp(broker: Broker, vhost: str, user: str) -> None:
 
 async def terminate_backends(database_url: str) -> None:
     """Every process of PostgreSQL that works for the lab's server. Raises ``FaultImpossible``."""
-    connection = await asyncpg.connect(database_url)
+    connection = await connect(database_url)
     try:
         if not await connection.fetch(TERMINATE):
             raise FaultImpossible("The lab's server has no connection to the database.")

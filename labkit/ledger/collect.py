@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 import pandas as pd
 
+from labkit.database import connect
 from labkit.dead_letters import journal
 from labkit.ledger import database, history, letters, worker_logs
 from labkit.ledger.evidence import Evidence, Outage, Removal
@@ -38,7 +38,7 @@ async def begin(lab: "Lab") -> Start:
 
     Raises ``asyncpg.UndefinedTableError`` if no worker was ever started in this lab.
     """
-    connection = await asyncpg.connect(lab.database_url)
+    connection = await connect(lab.database_url)
     try:
         beginning = await history.begin(connection)
     finally:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import asyncpg
 
+from labkit.database import connect
 from labkit.ledger import history, texts
 from labkit.ledger.evidence import Evidence, Row
 from labkit.ledger.history import Beginning
@@ -21,7 +22,7 @@ async def noted(
     database_url: str, operations: list[Operation], others: Others, since: Beginning
 ) -> Evidence:
     """The evidence of now, as far as the database goes, of one and the same moment."""
-    connection = await asyncpg.connect(database_url)
+    connection = await connect(database_url)
     try:
         async with connection.transaction(isolation="repeatable_read"):
             return await _noted(connection, operations, others, since)

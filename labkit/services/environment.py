@@ -1,5 +1,6 @@
 """Where the lab listens, for whoever wants to talk to it: `.lab/lab.env`, or the environment."""
 
+import codecs
 import os
 import re
 import shlex
@@ -83,23 +84,49 @@ def dotenv() -> dict[str, str]:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """NAME=value lines, `export` and shell quoting allowed; empty if there is no such file."""
+    """NAME=value lines, with `export`, blanks around `=`, quotes, and comments after a blank; empty
+    if there is no such file.
+
+    Raises `ServiceError`, which names the line, for one that cannot be understood: to leave it out
+    in silence would set nothing where the user has set something.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
     except OSError:
         return {}
-    matches = (re.match(r"\s*(?:export\s+)?(\w+)=(.*)", line) for line in text.splitlines())
-    return {match[1]: _unquote(match[2]) for match in matches if match}
+    values = {}
+    for number, line in enumerate(lines, 1):
+        if not line.strip() or line.lstrip().startswith(b"#"):
+            continue
+        try:
+            name, value = _setting(line.decode("utf-8"))
+        except ValueError:
+            raise ServiceError(
+                f"{path}, line {number}, is no NAME=value in UTF-8. Write it as API_KEY=value, "
+                "with quotes if the value has blanks in it; or begin the line with #."
+            ) from None
+        values[name] = value
+    return values
+
+
+def _setting(line: str) -> tuple[str, str]:
+    """Raises `ValueError`."""
+    match = re.fullmatch(r"\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*", line)
+    if match is None:
+        raise ValueError(line)
+    name, text = match.groups()
+    is_quoted = text.startswith(("'", '"'))
+    if not is_quoted:
+        text = re.split(r"(?:^|\s)#", text, maxsplit=1)[0]
+    lexer = shlex.shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters = True, ""
+    words = list(lexer)
+    if is_quoted and words[1:] and not words[1].startswith("#"):
+        raise ValueError(line)
+    return name, words[0] if is_quoted else " ".join(words)
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
     """A file that `read_env` and every POSIX shell read alike; for its owner only."""
     lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     write_atomically(path, "\n".join(["# Load into a shell: set -a; . .lab/lab.env", *lines, ""]))
-
-
-def _unquote(text: str) -> str:
-    try:
-        return " ".join(shlex.split(text, comments=True))
-    except ValueError:  # an unbalanced quote: then it is part of the value
-        return text.strip()

@@ -110,8 +110,8 @@ def ask(url: str, path: str) -> Any:
     parts = urlsplit(url)
     credentials = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
     token = base64.b64encode(credentials.encode()).decode()
-    request = urllib.request.Request(
-        f"http://{parts.hostname}:{parts.port}{path}",
+    request = urllib.request.Request(  # noqa: S310  (the lab's own URL)
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}",
         headers={"Authorization": f"Basic {token}"},
     )
     return _get_json(request)
@@ -157,6 +157,11 @@ def _get_json(request: urllib.request.Request) -> Any:
             return json.loads(response.read())
     except urllib.error.HTTPError as error:
         raise Refused(str(error.code), error.reason) from error
+    except TimeoutError as error:
+        raise TimeoutError(
+            f"{request.host} takes connections, but has not answered within {TIMEOUT:.0f} s: it is "
+            "frozen, or too busy (see `top`), or another program listens there"
+        ) from error
     except (KeyError, ValueError) as error:
         raise OSError(f"an unexpected answer: {error}") from error
 

@@ -63,12 +63,22 @@ def harmful(management_url: str) -> Iterator[Policy]:
     """
     for kind in KINDS:
         for each in handshake.ask(management_url, f"/api/{kind}"):
-            vhost = quote(each["vhost"], safe="")
-            there = handshake.ask(management_url, f"/api/queues/{vhost}?disable_stats=true")
-            names = sorted({*QUEUES, *(queue["name"] for queue in there)})
-            reached = [name for name in names if name.startswith(OURS) and _applies(each, name)]
+            names = _queues(management_url, each["vhost"])
+            reached = [name for name in names if _applies(each, name)]
             if reached:
                 yield Policy(kind, each["vhost"], each["name"], reached, each["definition"])
+
+
+def _queues(management_url: str, vhost: str) -> list[str]:
+    """The names of ours; none if the virtual host was deleted since its policies were listed."""
+    path = f"/api/queues/{quote(vhost, safe='')}?disable_stats=true"
+    try:
+        there = {queue["name"] for queue in handshake.ask(management_url, path)}
+    except handshake.Refused as refused:
+        if refused.code != "404":
+            raise
+        return []
+    return sorted(name for name in {*QUEUES, *there} if name.startswith(OURS))
 
 
 def _applies(policy: dict[str, Any], queue: str) -> bool:

@@ -2,7 +2,6 @@
 
 import contextlib
 import locale
-import os
 import shutil
 import signal
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 from labkit.services import binaries, handshake, identity, ownership, ports
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import write_atomically
+from labkit.services.inherited import inherited
 from labkit.services.layout import Home
 from labkit.services.process import Process, find, start
 from labkit.services.waiting import adopted, run, until_ready
@@ -183,5 +183,4 @@ def _refusal(home: Home, refused: handshake.Refused) -> str:
 
 def _environment() -> dict[str, str]:
     """Without the user's own PG… settings, and with messages that we can read."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-    return inherited | {"LC_ALL": "C", "LANGUAGE": "C"}
+    return inherited() | {"LC_ALL": "C", "LANGUAGE": "C"}

@@ -126,7 +126,13 @@ def start(
     process = Process(name, child.pid, started, log, run_dir / f"{name}.json")
     write_json(
         process.record,
-        {"pid": child.pid, "started": started, "command": command, "log": str(log)},
+        {
+            "pid": child.pid,
+            "started": started,
+            "command": command,
+            "log": str(log),
+            "folder": _folder(run_dir),
+        },
     )
     return process
 
@@ -143,10 +149,20 @@ def _open(log: Path) -> int:
     return descriptor
 
 
+def _folder(run_dir: Path) -> str:
+    """The folder itself, whatever its name: it may be renamed, and a copy of it is another one."""
+    status = run_dir.stat()
+    return f"{status.st_dev} {status.st_ino}"
+
+
 def load(name: str, run_dir: Path) -> Process | None:
-    """What the record says, whether that process lives or not."""
+    """What the record says, whether that process lives or not; None in a copy of the folder, whose
+    records are of the original's processes.
+    """
     record = run_dir / f"{name}.json"
     content = read_json(record)
+    if content and content.get("folder", _folder(run_dir)) != _folder(run_dir):
+        return None
     try:
         return Process(
             name, int(content["pid"]), str(content["started"]), Path(content["log"]), record

@@ -1,6 +1,5 @@
 """A private RabbitMQ node: its own data, ports, cookie and epmd, all on the loopback interface."""
 
-import os
 import shutil
 import signal
 import threading
@@ -10,7 +9,9 @@ from pathlib import Path
 from labkit.services import binaries, erlang, handshake, ports, users
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import make_folder, write_atomically
+from labkit.services.inherited import inherited
 from labkit.services.layout import Home, Tls
+from labkit.services.plain_path import plain
 from labkit.services.process import Process, find, start
 from labkit.services.waiting import adopted, until_ready
 
@@ -21,8 +22,6 @@ AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
 START_DEADLINE = 90.0
 """Seconds. It takes 4 to 7 on two idle cores; a busy classroom server is another matter."""
 TRIES = 4
-UNFIT = set("'\"`$\\\n")
-"""It hands the path to a shell, to watch the disk, and would wait for the answer for ever."""
 
 CONFIGURATION = """\
 {listener}
@@ -125,13 +124,8 @@ def _start_epmd(
 def _start(
     home: Home, software: binaries.RabbitMQ, cancel: threading.Event, *, remembered: bool
 ) -> None:
-    folder = home.path / NAME
-    if unfit := set(str(folder)) & UNFIT:
-        raise ServiceError(
-            f"RabbitMQ cannot live in a folder whose path has {' '.join(sorted(unfit))} in it: "
-            f"{folder}\nMove the clone to another one; blanks and letters of all kinds are fine."
-        )
-    make_folder(folder)
+    folder = _folder(home)
+    make_folder(home.path / NAME)
     _discard_half_made(folder)
     for name, standard in {"amqp": AMQP_PORT, "management": MANAGEMENT_PORT, "dist": None}.items():
         preferred = standard if home.durable else None
@@ -180,8 +174,13 @@ def _discard_half_made(folder: Path) -> None:
         shutil.rmtree(folder / "data", ignore_errors=True)
 
 
+def _folder(home: Home) -> Path:
+    """With its data, its configuration and its cookie."""
+    return plain(home.path / NAME)
+
+
 def _write_configuration(home: Home) -> None:
-    folder = home.path / NAME
+    folder = _folder(home)
     text = CONFIGURATION.format(
         listener=_listener(home.port("amqp"), home.tls),
         management=home.port("management"),
@@ -199,10 +198,8 @@ def _listener(port: int | None, tls: Tls | None) -> str:
 
 def environment(home: Home) -> dict[str, str]:
     """Ours, and nothing that the user has set for another node."""
-    folder = home.path / NAME
-    foreign = ("RABBITMQ_", "ERL_", "NOTIFY_SOCKET")
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    return inherited | {
+    folder = _folder(home)
+    return inherited() | {
         "HOME": str(folder),  # holds the Erlang cookie
         "ERL_EPMD_PORT": str(home.port(EPMD)),
         "ERL_EPMD_ADDRESS": ports.LOOPBACK,

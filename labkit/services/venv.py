@@ -11,14 +11,16 @@ from labkit.services import binaries, debian
 from labkit.services.environment import ROOT
 from labkit.services.errors import MissingSoftware, ServiceError
 from labkit.services.files import write_atomically
+from labkit.services.inherited import for_pip, inherited
 from labkit.services.waiting import run
 
 FOLDER = ROOT / ".venv"
 PYTHON = FOLDER / "bin" / "python"
 REQUIREMENTS, CONSTRAINTS = ROOT / "requirements.txt", ROOT / "constraints.txt"
 STAMP = FOLDER / "complete"
-WHEELS = (Path(os.__file__).parent / "ensurepip" / "_bundled", Path("/usr/share/python-wheels"))
-"""Where Python itself, and Debian's python3-venv, keep a pip for new environments."""
+WHEELS = (Path("/usr/share/python-wheels"), Path(os.__file__).parent / "ensurepip" / "_bundled")
+"""Where Debian's python3-venv, and Python itself, keep a pip for new environments. The second one
+is preferred: Debian's may be too old for a Python that is not Debian's."""
 
 
 def ensure(cancel: threading.Event) -> str:
@@ -60,10 +62,9 @@ def ensure_pip(cancel: threading.Event) -> str:
 
 
 def environment() -> dict[str, str]:
-    """The user's environment, with the programs of the virtual environment first."""
-    inherited = {k: v for k, v in os.environ.items() if k not in ("PYTHONHOME", "PYTHONPATH")}
+    """What is inherited, with the programs of the virtual environment first."""
     path = os.pathsep.join([str(PYTHON.parent), os.environ.get("PATH", os.defpath)])
-    return inherited | {"VIRTUAL_ENV": str(FOLDER), "PATH": path}
+    return inherited() | {"VIRTUAL_ENV": str(FOLDER), "PATH": path}
 
 
 def _stamp() -> str:
@@ -77,7 +78,7 @@ def _create(cancel: threading.Event) -> None:
     """Without pip, which comes with the other packages: unpacking it first would cost 3 seconds."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     base = getattr(sys, "_base_executable", sys.executable)  # not a .venv that is active right now
-    run([base, "-m", "venv", "--without-pip", FOLDER], cancel=cancel)
+    run([base, "-m", "venv", "--without-pip", FOLDER], cancel=cancel, env=inherited())
 
 
 def _install(cancel: threading.Event) -> str:
@@ -92,7 +93,7 @@ def _install(cancel: threading.Event) -> str:
         return "uv"
     except ServiceError as uv_error:
         try:
-            run([*_pip(cancel), "install", "-q", *wanted], cancel=cancel)
+            run([*_pip(cancel), "install", "-q", *wanted], cancel=cancel, env=for_pip())
         except ServiceError as error:
             raise ServiceError(
                 f"The Python packages cannot be installed. Is there a network?\n{error}\n"
@@ -107,7 +108,7 @@ def _uv(cancel: threading.Event) -> Path:
         return Path(found)
     ours = PYTHON.with_name("uv")
     if not ours.exists():
-        run([*_pip(cancel), "install", "-q", "uv"], cancel=cancel)
+        run([*_pip(cancel), "install", "-q", "uv"], cancel=cancel, env=for_pip())
     return ours
 
 
@@ -129,7 +130,7 @@ def _uv_environment() -> dict[str, str]:
         "PIP_CERT": "SSL_CERT_FILE",
     }
     given = {uv: os.environ[pip] for pip, uv in names.items() if os.environ.get(pip)}
-    return given | dict(os.environ)
+    return inherited() | given
 
 
 def _make_clone_importable() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from sqlalchemy import Connection, ExceptionContext, event, inspect, text
+from sqlalchemy import URL, Connection, ExceptionContext, event, inspect, make_url, text
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -33,6 +33,16 @@ _SCHEMA_LOCK = 5672_0001
 """Workers that start together create the tables one after the other."""
 
 
+def _without_sslmode(url: str) -> tuple[URL, str | bool]:
+    """The URL for SQLAlchemy, and what asyncpg takes for TLS: the URL's ``sslmode``, or none.
+
+    Said explicitly, because asyncpg would otherwise read PGSSLMODE, and files in the user's home.
+    """
+    given = make_url(url).set(drivername="postgresql+asyncpg")
+    mode = given.query.get("sslmode")
+    return given.difference_update_query(["sslmode"]), mode if isinstance(mode, str) else False
+
+
 def sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
 
@@ -56,15 +66,16 @@ class Database:
 
     @staticmethod
     def _pool(settings: Settings, size: int) -> AsyncEngine:
-        _scheme, _, address = settings.database_url.partition("://")
+        address, ssl = _without_sslmode(settings.database_url)
         engine = create_async_engine(
-            f"postgresql+asyncpg://{address}",
+            address,
             pool_size=size,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT,
             hide_parameters=True,  # parameters hold people's data, and errors are logged
             connect_args={
                 "timeout": 5,
+                "ssl": ssl,
                 "command_timeout": COMMAND_TIMEOUT,
                 "server_settings": {
                     "application_name": "library-server",

@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
+from labkit.broker.management import Broker
 from labkit.services import policies
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 
@@ -19,14 +20,14 @@ class Policies:
 
     def __init__(self, vhost: str, http: httpx.AsyncClient) -> None:
         self.vhost = urlsplit(vhost).path[1:]
-        self._http = http
+        self.http = http
 
     async def put(self, kind: str, name: str, pattern: str, **definition: Any) -> None:
         applies = definition.pop("apply_to", "all")
         given = {k.replace("_", "-"): v for k, v in definition.items()}
         body = {"pattern": pattern, "definition": given, "apply-to": applies}
         path = f"/api/{kind}/{quote(self.vhost, safe='')}/{quote(name, safe='')}"
-        (await self._http.put(path, json=body)).raise_for_status()
+        (await self.http.put(path, json=body)).raise_for_status()
 
     def found(self) -> list[policies.Policy]:
         everywhere = policies.harmful(os.environ["MANAGEMENT_URL"])
@@ -37,6 +38,12 @@ class Policies:
 async def broker(vhost: str) -> AsyncIterator[Policies]:
     async with httpx.AsyncClient(base_url=os.environ["MANAGEMENT_URL"], trust_env=False) as http:
         yield Policies(vhost, http)
+
+
+@pytest.fixture
+async def management() -> AsyncIterator[Broker]:
+    async with Broker(os.environ["MANAGEMENT_URL"]) as management:
+        yield management
 
 
 HARMFUL: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -72,6 +79,24 @@ async def test_a_policy_for_other_things_is_no_matter(broker: Policies) -> None:
     await broker.put("policies", "others", "^students-", message_ttl=1000)
     await broker.put("policies", "exchanges", ".*", alternate_exchange="e", apply_to="exchanges")
     assert broker.found() == []
+
+
+async def test_a_virtual_host_that_goes_meanwhile_is_no_matter(
+    broker: Policies, management: Broker
+) -> None:
+    names = {f"{broker.vhost}-{letter}" for letter in "ab"}
+    try:
+        for name in names:
+            await management.create_vhost(name)
+            await Policies(f"/{name}", broker.http).put("policies", "short", "^api", max_length=5)
+        found = policies.harmful(os.environ["MANAGEMENT_URL"])
+        seen = {next(policy.vhost for policy in found if policy.vhost in names)}
+        for name in names - seen:
+            await management.delete_vhost(name)
+        assert names.isdisjoint(policy.vhost for policy in found)
+    finally:
+        for name in names:
+            await management.delete_vhost(name)
 
 
 def test_a_pattern_that_only_erlang_understands_is_taken_to_apply() -> None:
