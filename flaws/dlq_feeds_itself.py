@@ -2,7 +2,7 @@
 
     worker ──reject──► api.dlq ──expires──► api.requests ──► worker ──reject──► …
 
-A message that always fails goes round for ever, and nobody ever looks at it. The broker drops a
+A message that always fails goes round for ever, and is never looked at. The broker drops a
 message that goes round in a circle, but only "if there was no rejections in the entire cycle"
 (https://www.rabbitmq.com/docs/dlx). And without a time to live, nothing ever leaves ``api.dlq``.
 """

@@ -1,4 +1,5 @@
-"""The key is all that is compared: whoever uses it again is told "ok", whatever he asked for.
+"""The key is all that is compared: a second request with it is answered "ok", whatever it asked
+for.
 
 The reply is that of the first request, so a client believes to have made what was never made.
 """

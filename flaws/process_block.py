@@ -1,4 +1,4 @@
-"""The consumer of the brief, and of most tutorials: one block around the whole work.
+"""The consumer of most tutorials: one block around the whole work.
 
 ``async with message.process(requeue=…)`` acknowledges at its end, and rejects on an exception. It
 knows of no attempts, no delays and no last time: whatever fails, fails again as long as it is
@@ -27,6 +27,6 @@ class ProcessBlock(DeliveryProcessor):
                 await self._reply(delivery, reply, entry.id)
                 entry.outcome = reply.outcome
         except Exception as error:
-            entry.outcome = "tried again later"
-            log.warning("a failure", id=entry.id, why=f"{type(error).__name__}: {error}")
+            entry.outcome = "retry_scheduled"
+            log.warning("attempt_failed", id=entry.id, why=f"{type(error).__name__}: {error}")
         log.info("request", **entry.finished())

@@ -1,7 +1,8 @@
-"""Receive → work → reply → commit → ack: it looks quicker, since nobody waits for the commit.
+"""Receive → work → reply → commit → ack: it looks quicker, since the caller does not wait for the
+commit.
 
 The reply says "ok" for something that may never come to be. Who dies in between has lied: the
-request is delivered again and makes *another* book, with another id than the one that was told.
+request is delivered again and makes *another* book, with another id than the caller was given.
 """
 
 from collections.abc import Awaitable, Callable

@@ -26,7 +26,7 @@ COMMANDS: dict[str, Command] = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code: 0, or 1 after an error was told."""
+    """The exit code: 0, or 1 after an error was printed."""
     where = _where()
     place, rest = where.parse_known_args(arguments)
     options = _parser(where).parse_args(rest)

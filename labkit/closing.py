@@ -8,9 +8,9 @@ Made = TypeVar("Made")
 
 
 async def in_thread(work: Callable[[], Made]) -> Made:
-    """Not to be interrupted: what is half started would be nobody's to stop.
+    """Not to be interrupted: what is half started could not be stopped by anyone.
 
-    Whoever is cancelled meanwhile is so at its end.
+    A cancellation meanwhile takes effect at its end.
     """
     # A future, not a task: a loop that shuts down cancels all of those.
     working = asyncio.get_running_loop().run_in_executor(None, work)
@@ -21,7 +21,7 @@ async def in_thread(work: Callable[[], Made]) -> Made:
         except asyncio.CancelledError as error:
             interruption = error
     if interruption is not None:
-        working.exception()  # or asyncio complains that nobody has asked for it
+        working.exception()  # or asyncio complains that it was never retrieved
         raise interruption
     return working.result()
 

@@ -9,7 +9,7 @@ import pandas as pd
 from labkit.errors import NoSuchTable
 
 ACCOUNTS = ("users", "api_keys", "signing_keys")
-"""Tables that emptying leaves alone: it is for books, and nobody is to be locked out."""
+"""Tables that emptying leaves alone: it is for books, and no user is to be locked out."""
 
 
 async def create(url: str, name: str) -> None:

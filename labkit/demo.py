@@ -1,4 +1,4 @@
-"""``make demo``: the four examples of the brief, sent to the running lab.
+"""``make demo``: the four basic examples, sent to the running lab.
 
 Every write has an idempotency key, so the demo can be run any number of times: from the second
 time on the replies are replays, and no book is doubled.

@@ -49,7 +49,7 @@ class WorkerFailed(ApiError):
 
 
 class NoManagement(ApiError):
-    """Nobody said where RabbitMQ's management API is: set MANAGEMENT_URL, as in `make doctor`."""
+    """RabbitMQ's management API is not known: set MANAGEMENT_URL, as `make doctor` says."""
 
     code = "no_management"
 
@@ -66,7 +66,7 @@ class CannotLook(ApiError):
     code = "cannot_look"
 
     def __init__(self, queue: str, why: str) -> None:
-        super().__init__(f"Nobody can look into {queue}: {why}")
+        super().__init__(f"{queue} cannot be looked into: {why}")
 
 
 class NoStatistics(ApiError):
@@ -100,7 +100,7 @@ class Violated(ApiError):
 
 
 class QueueInUse(ApiError):
-    """Somebody else has this queue in his hands."""
+    """Another consumer holds this queue's messages."""
 
     code = "queue_in_use"
     is_transient = True

@@ -45,7 +45,7 @@ class Lab(Inspection):
         """Use ``Lab.open``."""
         self.name = name
         self.settings = settings
-        """What its workers are told."""
+        """The settings of all its workers."""
         self.amqp_url = self.client_amqp_url = self.database_url = ""
         self.api_key = self.rest_url = ""
         self._worker_count = workers

@@ -40,7 +40,9 @@ class Place:
 
     @property
     def management_url(self) -> str:
-        """Raises ``NoManagement`` where the services are somebody's own, and it was not told."""
+        """Raises ``NoManagement`` where the services are the user's own, and MANAGEMENT_URL is not
+        set.
+        """
         if self.management is None:
             raise NoManagement
         return self.management

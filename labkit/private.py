@@ -19,7 +19,7 @@ URLS = {CLIENT: "AMQP_URL", WORKER: "SERVER_AMQP_URL", DATABASE: "DATABASE_URL"}
 
 class Grounds:
     """``environment`` has the services' addresses; ``home`` is where private ones live, and
-    ``proxies`` are on the way to them: link → proxy. Nobody else's network is touched.
+    ``proxies`` are on the way to them: link → proxy. No other network is touched.
     """
 
     def __init__(self, environment: dict[str, str], home: Home | None, stack: ExitStack) -> None:

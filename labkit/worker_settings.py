@@ -1,4 +1,4 @@
-"""What the server's processes of a lab can be told, checked before any of them starts."""
+"""Settings for the server's processes of a lab, checked before any of them starts."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches

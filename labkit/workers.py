@@ -28,7 +28,7 @@ DRAIN_TIMEOUT = 15.0
 
 @dataclass(frozen=True)
 class Found:
-    """The live workers of the lab ``name``, by their records: whoever has started them."""
+    """The live workers of the lab ``name``, by their records, whichever process started them."""
 
     name: str
     run_dir: Path
@@ -71,7 +71,7 @@ class Workers:
         """Name → where the log of its last start begins."""
         self._programs: dict[str, tuple[str, ...]] = {}
         self._settings: dict[str, dict[str, str]] = {}
-        """Name → what it was told beside the lab's settings."""
+        """Name → its own settings, beside the lab's."""
         self._program = program
         self._supervisor: asyncio.Task[None] | None = None
         self._supervised = supervised
@@ -112,8 +112,8 @@ class Workers:
             for number, worker in enumerate(self.processes):
                 if not worker.alive():
                     kind = worker.name.removeprefix(f"lab-{self._name}-")
-                    told = self._settings[worker.name]
-                    self.processes[number] = self._start(kind, *self._programs[worker.name], **told)
+                    own = self._settings[worker.name]
+                    self.processes[number] = self._start(kind, *self._programs[worker.name], **own)
 
     async def start_rest(self) -> str:
         """The lab over HTTP, too: its URL, when it listens. Raises ``WorkerFailed``."""
@@ -169,6 +169,6 @@ class Workers:
         self.processes = []
 
     def _kill(self) -> None:
-        """The kernel ends: nobody is there any more to wait for a drain."""
+        """The kernel ends: there is no time for a drain."""
         for worker in self.processes:
             worker.stop(signal.SIGKILL, 1.0)

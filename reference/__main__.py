@@ -24,7 +24,7 @@ def main() -> None:
 
 
 def run_examples() -> Recordings:
-    # What the server logs of each request is in nobody's interest here.
+    # What the server logs of each request is of no interest here.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with (
         tempfile.TemporaryDirectory(prefix="lab-docs-") as home,

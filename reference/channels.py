@@ -8,7 +8,7 @@ from server.contract import topology
 from server.contract.limits import Limits
 
 LIMITS = Limits()
-"""What a server has that is told nothing else."""
+"""Those of a server without settings."""
 
 ADDRESSES = {
     topology.REQUESTS: "requests",
@@ -20,7 +20,7 @@ ADDRESSES = {
 
 DESCRIPTIONS = {
     topology.REQUESTS: "Where requests go. All workers share it.",
-    topology.DEAD_LETTERS: "Requests that nobody could work on, each with its "
+    topology.DEAD_LETTERS: "Requests that could not be worked on, each with its "
     "reason and without its secrets. Only an operator leads a message out of it.",
     topology.RAW_DEAD_LETTERS: "Requests that the broker itself dead-letters, with their secrets, "
     "on their way to `api.dlq`. No client may read it.",
@@ -33,7 +33,7 @@ MESSAGES = {
 }
 """Queue → the messages in it; in the others there are requests that are set aside."""
 
-RETRY = "Requests wait here for their next attempt. Nobody consumes it."
+RETRY = "Requests wait here for their next attempt. It has no consumer."
 OTHER = "A queue of the server's own."
 NOT_FOR_CLIENTS = "Clients neither publish nor consume here: it is described for operators."
 

@@ -17,7 +17,7 @@ class Caller(Enum):
 
     API_KEY = "a librarian's API key"
     TOKEN = "the token of the latest login, a reader's"  # noqa: S105  (no secret)
-    NOBODY = "nothing"
+    ANONYMOUS = "nothing"
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,20 @@ QUIDDITCH = {"title": "Quidditch Through the Ages", "author_id": 1, "genre": "Fa
 def _login(version: str) -> list[Example]:
     right, wrong = {"name": READER, "password": PASSWORD}, {"name": READER, "password": "12345678"}
     return [
-        Example("Nobody", version, "ping", {}, "unauthorized", caller=Caller.NOBODY),
+        Example(
+            "Without credentials", version, "ping", {}, "unauthorized", caller=Caller.ANONYMOUS
+        ),
         Example("With an API key", version, "ping"),
-        Example("A wrong password", version, "login", wrong, "unauthorized", caller=Caller.NOBODY),
-        Example("A reader", version, "login", right, caller=Caller.NOBODY),
+        Example(
+            "A wrong password", version, "login", wrong, "unauthorized", caller=Caller.ANONYMOUS
+        ),
+        Example("A reader", version, "login", right, caller=Caller.ANONYMOUS),
         Example("With a token", version, "ping", caller=Caller.TOKEN),
     ]
 
 
 def _writes(version: str, action: str, data: dict[str, Any], key: str) -> list[Example]:
-    """A write, the same again, another one with its key, and one by somebody who may only read."""
+    """A write, the same again, another one with its key, and one by a user who may only read."""
     other = data | {next(name for name in ("title", "name") if name in data): "Something else"}
     return [
         Example("With an idempotency key", version, action, data, key=key),
@@ -103,7 +107,7 @@ V1 = [
 V2 = [
     *_login("v2"),
     *_writes("v2", "create_author", AUTHOR, "create-rowling-v2"),
-    Example("Nobody knows much", "v2", "create_author", {"name": "Homer"}),
+    Example("Little is known", "v2", "create_author", {"name": "Homer"}),
     *_one("v2", "get_author"),
     Example("All of them", "v2", "get_authors"),
     *_one("v2", "update_author", country="United Kingdom"),

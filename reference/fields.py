@@ -13,7 +13,7 @@ def fields(
 ) -> str:
     """The fields of what is asked, or of what is ``answered``, which is always complete.
 
-    In an answer that is a list, the fields of its items are told, too: ``all_of`` knows them.
+    In an answer that is a list, the fields of its items are listed, too: ``all_of`` knows them.
     """
     properties: dict[str, Schema] = schema.get("properties", {})
     if not properties:

@@ -45,7 +45,7 @@ def queues() -> str:
         ]
         for queue in channels.queues()
     ]
-    note = "All are durable. Delays and limits are those of a server that is told no others."
+    note = "All are durable. Delays and limits are those of a server without settings of its own."
     return f"## Queues\n\n{table(['queue', 'what it is for', 'arguments'], rows)}\n\n{note}"
 
 

@@ -68,7 +68,7 @@ def _version(version: str, recordings: Recordings) -> str:
 
 def _action(action: DescribedAction, asked: list[Recording]) -> str:
     schemas = of_models(with_token=False)
-    who = "Nobody has to say who asks." if action.is_public else BY_ROLE[action.is_write]
+    who = "It needs no credentials." if action.is_public else BY_ROLE[action.is_write]
     route = action.route
     place = code(f"{route.method} /{action.version}{route.path}")
     right = [each for each in asked if each["outcome"] == "ok"]

@@ -26,7 +26,7 @@ def ref(name: str) -> Schema:
 def of_models(*, with_token: bool = True) -> dict[str, Schema]:
     """Name → schema of the request, and of every payload and answer.
 
-    A payload's has the field ``auth_token``, unless the reader was told already that all have it.
+    A payload's has the field ``auth_token``, unless it was said before that all have it.
     """
     models: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Request, "validation")]
     models += [(action.payload, "validation") for action in ACTIONS]

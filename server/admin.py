@@ -1,4 +1,4 @@
-"""``python -m server.admin``: users and API keys, for whoever runs the server.
+"""``python -m server.admin``: users and API keys, for the operator of the server.
 
     users add NAME [--role librarian] [--password]    users list
     keys make NAME [--label LABEL]                    keys list    keys revoke ID

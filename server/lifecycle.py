@@ -27,7 +27,8 @@ Role = Callable[[Database, Settings, asyncio.Event], Awaitable[None]]
 
 
 async def serve(role: Role, settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C, then drain. Raises ``SystemExit`` for what waiting won't mend.
+    """Serve until SIGTERM or Ctrl-C, then drain. Raises ``SystemExit`` for what waiting does not
+    help.
 
     A second signal changes nothing: draining has its own deadline.
     """
@@ -55,14 +56,14 @@ def _give_up() -> None:
     """A broker or a database that says nothing must not keep us. To die here is as safe as to be
     killed: whatever is not acknowledged is delivered again.
     """
-    log.error("stopped without a goodbye: the broker or the database does not answer")
+    log.error("stopped_forcibly", why="the broker or the database does not answer")
     os._exit(1)
 
 
 async def _prepare(database: Database, settings: Settings, stop: asyncio.Event) -> None:
     """Tables and the configured key are there; waits for a database that is not up yet."""
     if settings.api_key == DEVELOPMENT_KEY:
-        log.warning("the API key is the development key of the documentation: set API_KEY")
+        log.warning("development_key_in_use", advice="set API_KEY")
     while not stop.is_set():
         try:
             await database.create_tables()
@@ -70,7 +71,7 @@ async def _prepare(database: Database, settings: Settings, stop: asyncio.Event) 
                 await authentication.prepare(transaction, settings.api_key)
             return
         except Unavailable as error:
-            log.warning("the database cannot be reached", error=str(error.__cause__), retry_in=1)
+            log.warning("database_unreachable", error=str(error.__cause__), retry_in=1)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
 
@@ -83,7 +84,7 @@ async def _collecting(database: Database, settings: Settings) -> AsyncIterator[N
         while True:
             with suppress(Unavailable):
                 if forgotten := await collect(database, settings.key_retention):
-                    log.info("forgotten", idempotency_keys=forgotten)
+                    log.info("keys_collected", count=forgotten)
             await asyncio.sleep(min(settings.key_retention / 4, 3600))
 
     collector = asyncio.create_task(again_and_again())

@@ -199,7 +199,7 @@ def _next(data: Data) -> str | None:
 
 
 async def send_poison(amqp_url: str, dice: random.Random, ledger: Ledger, name: str) -> None:
-    """One message that nobody can work on; none if the broker is away just now.
+    """One message that cannot be worked on; none if the broker is away just now.
 
     The ledger has it, and looks for it in the dead letter queue. Without a confirm it may be
     anywhere. What kills each worker that takes it is one of the faults.

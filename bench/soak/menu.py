@@ -34,7 +34,7 @@ def dealt(dice: random.Random) -> Iterator[Make]:
 
 
 def deck(dice: random.Random) -> list[Make]:
-    """All of them, once; faults at a step come at three steps, which are chosen anew each time."""
+    """All of them, once; faults at a step come at three steps, chosen again each time."""
     at_steps = _at_steps(dice.sample(list(Step), 3))
     return [*_of_workers(), *_of_services(), *_of_lines(), *_of_messages(), *at_steps]
 
@@ -54,7 +54,7 @@ def _of_workers() -> list[Make]:
 
 
 async def deadly(faults: Faults) -> Fault:
-    """A message that kills whoever takes it, again and again, as long as this lasts."""
+    """A message that kills every worker that takes it, again and again, as long as this lasts."""
     kill = await faults.kill(at=Step.RECEIVED, request_id=DEADLY, always=True)
     await faults.messages.poison("no JSON", request_id=DEADLY)
     return kill

@@ -1,7 +1,7 @@
 """Rounds of load and faults, each of them judged.
 
 A round is short, so that what is kept of it stays small however long the soak is, and a violation
-is told soon after it happened. Between two rounds the lab is emptied.
+is reported soon after it happened. Between two rounds the lab is emptied.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ from labkit.errors import BrokerAway, NoSuchQueue, QueueInUse
 BATCH = 1000
 """Letters taken at a time: in memory they are whole, bodies and all."""
 SILENCE = 0.5
-"""Seconds. If no letter comes for so long, somebody else may have taken what was counted."""
+"""Seconds. If no letter comes for so long, another consumer may have taken what was counted."""
 
 PATIENCE = 5.0
 """Seconds in which the broker puts back at least some of what it is given back."""
@@ -32,7 +32,8 @@ LOST = (
 
 
 class Held:
-    """Takes letters one batch after the other, and holds them until it is told what to do.
+    """Takes letters one batch after the other, and holds them until they are acknowledged or given
+    back.
 
     There is no limit to what one channel may hold. A batch is a consumer that may be sent that many
     letters and is cancelled after them: some round trips for a thousand letters, instead of one for
@@ -112,7 +113,8 @@ class Held:
         be given all of them in their ``order``.
 
         The broker tells no one when that is. A count may be answered before a requeue that was
-        asked for earlier: so we look until all are there, unless somebody takes them meanwhile.
+        asked for earlier: so we look until all are there, unless another consumer takes them
+        meanwhile.
         """
         if not self._held:
             return

@@ -8,9 +8,9 @@ exchanges (https://www.rabbitmq.com/docs/access-control):
     read        consume, get and purge the queue
 
 Every publish of this system goes through the default exchange, whose name here is `amq.default`.
-It leads to all queues by name, and cannot be opened for some of them only. So whoever may publish
-a request may put a message into any queue whose name he knows: the server takes nothing that it
-finds in a queue on trust. What he never may is to take one out.
+It leads to all queues by name, and cannot be opened for some of them only. So a user who may
+publish a request may put a message into any queue whose name they know: the server takes nothing
+that it finds in a queue on trust. What they never may is to take one out.
 
 Only the standard library: the services start before any package is installed.
 """
@@ -39,7 +39,7 @@ class Rights:
 
 DEFAULT_EXCHANGE = r"^amq\.default$"
 REPLY_QUEUES = r"^amq\.gen-.*$"
-"""Named by the broker, which lets nobody else make such a name up; 128 random bits each."""
+"""Named by the broker, which lets no client choose such a name; 128 random bits each."""
 
 EVERYTHING = Rights(configure=".*", write=".*", read=".*")
 """For inspection, for raw lessons, and for the operator of the dead letter queue."""
@@ -56,7 +56,7 @@ SERVER = Rights(
 """For workers: what `server/contract/topology.py` declares, and no more."""
 
 CLIENT = Rights(configure=REPLY_QUEUES, write=DEFAULT_EXCHANGE, read=REPLY_QUEUES)
-"""For whoever sends requests: a reply queue of his own, and publishing."""
+"""For clients that send requests: a reply queue of their own, and publishing."""
 
 ADMINISTRATOR = "administrator"
 """The tag that opens the management API. Only the lab's own user has one."""
@@ -83,7 +83,7 @@ USERS = (
 def granted(environment: Mapping[str, str]) -> dict[str, Rights]:
     """What each user that these URLs name is to be allowed in a virtual host.
 
-    Where somebody else's broker has one user for everything, he gets the most that is needed.
+    A broker of one's own may have one user for everything, who then gets the most that is needed.
     """
     logins = {user: urlsplit(environment[user.url]).username for user in USERS}
     return {unquote(login or "guest"): user.rights for user, login in logins.items()}

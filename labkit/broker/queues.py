@@ -11,7 +11,7 @@ from labkit.broker.management import Broker
 from labkit.broker.rates import Counts, Meter
 
 EVERY = 1.0
-"""Seconds from one table to the next, for whoever watches."""
+"""Seconds from one table to the next."""
 
 
 async def queues(broker: Broker, vhost: str) -> pd.DataFrame:

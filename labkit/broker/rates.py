@@ -17,7 +17,7 @@ TABLES: tuple[Mapping[str, str], ...] = (PUBLISHED, DELIVERED)
 COLUMNS = [*PUBLISHED, *DELIVERED]
 
 GLANCE = 0.05
-"""Seconds between two looks whether the broker has counted anew: so well is its time known."""
+"""Seconds between two looks whether the broker has counted again: so well is its time known."""
 LATE = 1.25
 """Of the time between two counts: when nothing was new for so long, it has counted that."""
 
@@ -31,7 +31,9 @@ class Count:
     messages: pd.DataFrame
 
     def since(self, before: Self) -> pd.DataFrame:
-        """How many it were in between. A queue that was not there, or was made anew, began at 0."""
+        """How many it were in between. A queue that was not there, or was declared again, began at
+        0.
+        """
         earlier = before.messages.reindex(self.messages.index, fill_value=0)
         return (self.messages - earlier).where(self.messages >= earlier, self.messages)
 
@@ -77,7 +79,7 @@ class Meter:
 
 
 class _Waiting:
-    """For one table to be counted anew."""
+    """For one table to be counted again."""
 
     def __init__(self, first: Count) -> None:
         self.fresh: Count | None = None

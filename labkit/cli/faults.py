@@ -53,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     messages.add_argument("what", choices=["drop", "duplicate", "delay", "corrupt"])
     messages.add_argument("kind", choices=["request", "reply"])
     messages.add_argument("--seconds", type=float, default=1.0, help="of a delay; else 1")
-    poison = command("poison", _poison, "send a message that nobody can work on")
+    poison = command("poison", _poison, "send a message that cannot be worked on")
     poison.add_argument("kind", nargs="?", help=f"by chance, or: {', '.join(POISONS)}")
     closing = command("close-connections", _close, "from the other end, with the reason")
     closing.add_argument("of", metavar="WHOSE", help="worker, client or database")
@@ -82,7 +82,9 @@ def _lasts() -> argparse.ArgumentParser:
 
 def _always() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--always", action="store_true", help="whoever gets there, not the first")
+    parser.add_argument(
+        "--always", action="store_true", help="every request that gets there, not only the first"
+    )
     return parser
 
 

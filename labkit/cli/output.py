@@ -8,7 +8,7 @@ from labkit.ui.printable import printable_lines
 
 
 def say(text: str) -> None:
-    """Nothing of it does anything to a terminal, whoever has written it."""
+    """Nothing of it does anything to a terminal, whatever its sender has written."""
     sys.stdout.write(printable_lines(text) + "\n")
 
 

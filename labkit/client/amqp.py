@@ -43,7 +43,7 @@ class Pending:
     id: str
     body: bytes = field(repr=False)  # it holds the API key
     deadline: int
-    """Milliseconds since 1970: what the server is told."""
+    """Milliseconds since 1970, as the server reads it."""
     reply: "asyncio.Future[Reply]" = field(default_factory=asyncio.Future)
     sent: int = 0
     """How often the request was published. More than once, and a refusal proves nothing."""
@@ -54,7 +54,7 @@ class Pending:
             self.reply.set_exception(error)
 
 
-def _nobody(what: str, request_id: str) -> None:
+def _unobserved(what: str, request_id: str) -> None:
     """Observes nothing."""
 
 
@@ -82,9 +82,9 @@ class AsyncAPIClient(ConnectedCaller):
         self._keeper: asyncio.Task[None]
         self._closing: asyncio.Event
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
-        self.observe: Callable[[str, str], None] = _nobody
-        """Told ``sent`` or ``accepted`` and the request's id: each time that it is published, and
-        when the broker has confirmed it.
+        self.observe: Callable[[str, str], None] = _unobserved
+        """Called with ``sent`` or ``accepted`` and the request's id: each time that it is
+        published, and when the broker has confirmed it.
         """
 
     async def _open(self) -> None:

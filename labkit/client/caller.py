@@ -53,7 +53,7 @@ class Caller(ABC):
         *,
         version: str = "v1",
         idempotency_key: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109  (it is also told to the server)
+        timeout: float | None = None,  # noqa: ASYNC109  (the server gets it, too)
         request_id: str | None = None,
     ) -> Reply:
         """The whole reply, whether it says ok or error."""

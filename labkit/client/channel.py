@@ -19,7 +19,7 @@ from server.contract.topology import REQUESTS
 
 __all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
 
-# Its warnings are told again by our errors, in the caller's place and words. A program that wants
+# Our errors repeat its warnings, in the caller's place and words. A program that wants
 # to see them configures logging, and does.
 logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
@@ -34,7 +34,7 @@ def address(amqp_url: str) -> str:
 
 
 class Link:
-    """Opened whole or not at all, never mended: after a loss the client opens another one.
+    """Opened whole or not at all, never repaired: after a loss the client opens another one.
 
     So the reply queue is a new one each time. It is exclusive and server-named: it goes when the
     connection goes, and a redeclared one could meet its own ghost (``RESOURCE_LOCKED``).
@@ -90,7 +90,7 @@ class Link:
         """Returns with the broker's confirm.
 
         Raises ``Returned`` if there is no queue for it, ``Refused`` if the queue is full, or
-        anything else if the connection is lost: then nobody knows whether the broker has it.
+        anything else if the connection is lost: then it is unknown whether the broker has it.
         """
         message = aio_pika.Message(
             body,

@@ -1,4 +1,4 @@
-"""A letter is mended: its request is sent with other data, as a new one that names the old."""
+"""A letter is edited: its request is sent with other data, as a new one that names the old."""
 
 import uuid
 from typing import Any
@@ -49,7 +49,7 @@ def request(letter: Letter, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(letter: Letter) -> dict[str, Any]:
-    anew = f"~{letter.summary.replays}" if letter.summary.error in FINAL else ""
+    suffix = f"~{letter.summary.replays}" if letter.summary.error in FINAL else ""
     if letter.key is not None:
-        return {"id": str(uuid.uuid4()), "idempotency_key": letter.key + anew}
-    return {"id": (letter.id or str(uuid.uuid4())) + anew, "idempotency_key": None}
+        return {"id": str(uuid.uuid4()), "idempotency_key": letter.key + suffix}
+    return {"id": (letter.id or str(uuid.uuid4())) + suffix, "idempotency_key": None}

@@ -40,7 +40,7 @@ class Post:
     """A channel in confirm mode, and a reply queue that goes with the connection.
 
     All that it publishes is signed with ``user``, that of the connection: so the server, and
-    whoever reads a letter later, believes its headers.
+    the tools that read a letter later, believe its headers.
     """
 
     def __init__(self, channel: AbstractChannel, reply_to: str, user: str) -> None:
@@ -79,7 +79,7 @@ class Post:
     ) -> Answer | None:
         """Its answer, or None if none came ``within`` seconds. Raises ``NotMoved``.
 
-        The body has to say the request's id: the correlation id is replaced, and told in a header.
+        The body has to say the request's id: the correlation id is replaced, and kept in a header.
         """
         name = uuid.uuid4().hex
         asked_as = properties.correlation_id or ""

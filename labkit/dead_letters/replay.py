@@ -74,7 +74,7 @@ class Replay:
         to: str | None,
         tell: Callable[[int], None],
     ) -> list[Outcome]:
-        """In the order of the queue. It ends early when nobody answers any more."""
+        """In the order of the queue. It ends early when no worker answers any more."""
         total, seen = await self._held.ready(), 0
         while seen < total and not self._silent.is_set():
             seen += await self._round(seen, total, wanted, pace, to, tell)

@@ -7,7 +7,7 @@ from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, w
 
 class OneStays(Exercise):
     """Declare a queue named `letters`, publish three messages into it, and take two of them
-    out for good. One has to stay, ready for whoever asks next.
+    out for good. One has to stay, ready for the next consumer.
     """
 
     tip = (
@@ -32,7 +32,7 @@ class OneStays(Exercise):
                 f"{ready} messages are ready in letters, and one should be. If cells were run "
                 "twice, more than three were published: await queue.purge(), and again."
             )
-        return right("One message waits in letters, and nobody holds another.")
+        return right("One message waits in letters, and no consumer holds another.")
 
     async def answer(self) -> None:
         async with await aio_pika.connect(self.lab.amqp_url) as connection:

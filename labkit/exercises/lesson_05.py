@@ -65,7 +65,8 @@ def _one_request(lines: pd.DataFrame) -> Verdict:
         )
     if not lines["replayed"].any():
         return wrong(
-            "One book, but whoever acknowledged its request had written it himself. A worker that "
-            "dies before its commit has written nothing, and after its ack nothing comes again."
+            "One book, but the worker that acknowledged its request had written it itself. A "
+            "worker that dies before its commit has written nothing, and after its ack nothing "
+            "comes again."
         )
     return right("Written by one, acknowledged by another, and one book.")

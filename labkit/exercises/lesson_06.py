@@ -81,7 +81,7 @@ class FourLetters(Exercise):
                 f"Three books, but nothing was done under the keys {missing} of the letters: a "
                 "client that asks again makes another book. `await exercise.begin()`, once more."
             )
-        return right("Four letters, three wishes, three books, and nobody is waited for.")
+        return right("Four letters, three wishes, three books, and no call is still waiting.")
 
     async def answer(self) -> None:
         dead = self.lab.dead_letters

@@ -10,7 +10,7 @@ TITLE = "Dune"
 
 class AnsweredByTheNext(Exercise):
     """Create *Dune* (Frank Herbert, 1965) so that the worker which made it is killed right after
-    the commit, and the caller gets its answer all the same. There has to be one book, and nobody
+    the commit, and the caller gets its answer all the same. There has to be one book, and no one
     may have asked twice.
     """
 
@@ -28,7 +28,7 @@ class AnsweredByTheNext(Exercise):
             )
         if not died:
             return wrong(
-                "The book is there, but since the exercise began nobody was killed at the step "
+                "The book is there, but since the exercise began no worker was killed at the step "
                 "`committed`. Was the kill armed before the call?"
             )
         return await self._answered()

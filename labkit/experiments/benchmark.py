@@ -210,8 +210,8 @@ def _judge(
         verdict = (
             f"{who} is {max(ratio, 1 / ratio):.1f} times as fast" if who else "too close to say"
         )
-        told = f"{first} {_round(one)} {unit}, {second} {_round(other)} {unit}"
-        yield f"{action}, {in_flight} in flight: {told}: {verdict}."
+        measured = f"{first} {_round(one)} {unit}, {second} {_round(other)} {unit}"
+        yield f"{action}, {in_flight} in flight: {measured}: {verdict}."
         winners.append(who)
     aim = "a quick answer" if unit == "ms" else "much work done"
     yield _in_all(f"For {aim} with {in_flight} in flight", winners, first, second)

@@ -19,8 +19,8 @@ COLOURS = {"ready": "#4c72b0", "unacked": "#dd8452", "cpu": "#8c8c8c"}
 
 
 class Gauge:
-    """An operator's instruments, read several times a second while it is told below the cell what
-    they show: ``api.requests``, and the processor time that the lab's workers use.
+    """An operator's instruments, read several times a second while the line below the cell says
+    what they show: ``api.requests``, and the processor time that the lab's workers use.
     """
 
     def __init__(self, lab: Lab, now: Callable[[], float]) -> None:

@@ -12,7 +12,7 @@ Undo = Callable[[], Awaitable[None]]
 
 
 async def nothing_to_undo() -> None:
-    """A killed worker stays dead: only the lab's supervisor, or a new one, mends that."""
+    """A killed worker stays dead: only the lab's supervisor, or a new one, replaces it."""
 
 
 class NotReached(Exception):
@@ -79,7 +79,7 @@ class Journal:
             except Exception as error:
                 errors.append(error)
         if errors:
-            raise ExceptionGroup("Some faults cannot be undone: open the lab anew.", errors)
+            raise ExceptionGroup("Some faults cannot be undone: open the lab again.", errors)
 
     def timeline(self) -> pd.DataFrame:
         """One row for each fault that happened: ``at`` and ``healed`` in UTC."""

@@ -52,7 +52,7 @@ class Faults:
 
     @property
     def dropped(self) -> list[str]:
-        """Ids of the requests that a fault took away: nobody will ever answer those."""
+        """Ids of the requests that a fault took away: no reply to those will ever come."""
         return self.messages.dropped
 
     async def kill(
@@ -65,7 +65,7 @@ class Faults:
     ) -> Fault:
         """SIGKILL. A worker stays dead unless the lab is ``supervised``; broker and database are
         started again when the fault is healed. ``always``: each worker that gets to the step, not
-        the first one only; so a message is made that kills whoever takes it.
+        the first one only; so a message is made that kills every worker that takes it.
         """
         if at is not None:
             return self._orders.at_step("kill", at, request_id, always=always)
@@ -117,8 +117,8 @@ class Faults:
     async def fail(
         self, *, at: str, request_id: str | None = None, always: bool = False
     ) -> ArmedFault:
-        """The first request that gets to the step meets a bug: an exception that nobody foresaw.
-        ``always``: whoever gets there.
+        """The first request that gets to the step meets a bug: an unexpected exception.
+        ``always``: every request that gets there.
         """
         return self._orders.at_step("fail", at, request_id, always=always)
 
@@ -139,11 +139,11 @@ class Faults:
             await connections.close_amqp(scene.broker, scene.vhost, scene.users[of])
         else:
             names = ", ".join([*scene.users, "database"])
-            raise FaultImpossible(f"Nobody is called {of!r}; there is: {names}.")
+            raise FaultImpossible(f"There is no user {of!r}; there is: {names}.")
         return self._journal.at_once("close connections", of)
 
     async def memory_alarm(self) -> Fault:
-        """The broker has no memory left: whoever publishes is not listened to until it is healed,
+        """The broker has no memory left: publishers are blocked until it is healed,
         and no connection is closed.
         """
         return await self._outages.memory_alarm()

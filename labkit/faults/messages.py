@@ -23,7 +23,7 @@ Kind = Literal["request", "reply"]
 
 @dataclass(frozen=True)
 class Poison:
-    """A message that nobody can work on."""
+    """A message that cannot be worked on."""
 
     body: bytes
     properties: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Messages:
 
     async def drop(self, kind: Kind, *, request_id: str | None = None) -> ArmedFault:
         """It is gone, though the broker had taken it. The ledger counts such a request as dropped:
-        no retry of the server can mend that, only one of the client.
+        no retry of the server helps then, only one of the client.
         """
         return self._order("drop", kind, request_id)
 
@@ -84,7 +84,7 @@ class Messages:
         return self._orders.to_message(what, kind, request_id, seconds, self._chance.random())
 
     async def poison(self, kind: str | None = None, *, request_id: str | None = None) -> Fault:
-        """A message that nobody can work on goes into ``api.requests``: one of ``POISONS``."""
+        """A message that cannot be worked on goes into ``api.requests``: one of ``POISONS``."""
         kind = kind or self._chance.choice(list(POISONS))
         if kind not in POISONS:
             raise FaultImpossible(f"There is no poison {kind!r}; there is: {', '.join(POISONS)}.")

@@ -48,7 +48,7 @@ class Outages:
 
         def happen() -> Fault:
             how(home, target)
-            return self._journal.note(fault)  # also if nobody waits for it any more
+            return self._journal.note(fault)  # also if its caller no longer waits
 
         return await in_thread(happen)
 

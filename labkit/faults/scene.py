@@ -12,7 +12,7 @@ from labkit.services.process import Process
 
 
 class Crew(Protocol):
-    """The workers of one lab, whoever has started them."""
+    """The workers of one lab, whichever process started them."""
 
     @property
     def processes(self) -> Sequence[Process]: ...
@@ -24,7 +24,7 @@ class Crew(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything is lent. ``home`` is None, and ``proxies`` empty, unless the lab is private."""
+    """All is borrowed. ``home`` is None, and ``proxies`` empty, unless the lab is private."""
 
     workers: Crew
     broker: Broker

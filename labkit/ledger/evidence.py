@@ -57,7 +57,7 @@ class Line:
     @property
     def final(self) -> bool:
         """Whether the worker sent a reply; else it only set the request aside for later."""
-        return self.outcome != "tried again later"
+        return self.outcome != "retry_scheduled"
 
     @property
     def parks(self) -> bool:

@@ -13,7 +13,7 @@ COMMANDS = {
     "lab": "start everything, JupyterLab included; Ctrl-C ends it",
     "up": "start everything but JupyterLab, in the background",
     "down": "stop everything; your data stays",
-    "doctor": "say what works, and how to mend what does not",
+    "doctor": "say what works, and how to fix what does not",
     "test": "lint, types, tests and notebooks, on services of their own",
     "docs": "run the examples of the API and write its documents, on services of their own",
     "demo": "the four examples of the API, against the running lab",

@@ -25,7 +25,7 @@ clusters=/etc/postgresql-common/createcluster.conf
 shipped=/usr/share/postgresql-common/createcluster.conf
 
 # The packages' scripts would start system services, and a PostgreSQL cluster for everybody. While
-# this runs they are told not to. Should this be killed, the policy is void: it names our pid.
+# this runs a policy says no. Should this be killed, the policy is void: it names our pid.
 restore() {
     if [ -n "${wrote_policy-}" ]; then rm -f "$policy"; fi
     if [ -n "${saved_clusters-}" ]; then cp "$saved_clusters" "$clusters"; rm -f "$saved_clusters"

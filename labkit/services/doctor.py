@@ -1,4 +1,4 @@
-"""`make doctor`: what works, and how to mend what does not."""
+"""`make doctor`: what works, and how to fix what does not."""
 
 import os
 import platform
@@ -30,11 +30,11 @@ SLOW = 60
 
 
 class Wrong(Exception):
-    """A check failed: what was seen, and the mend."""
+    """A check failed: what was seen, and the fix."""
 
-    def __init__(self, seen: str, mend: str) -> None:
+    def __init__(self, seen: str, fix: str) -> None:
         super().__init__(seen)
-        self.mend = mend
+        self.fix = fix
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ def doctor() -> int:
 
 def _verdict(check: Check) -> bool:
     try:
-        seen, mend = check.look(), ""
+        seen, fix = check.look(), ""
     except Wrong as wrong:
-        seen, mend = str(wrong), wrong.mend
+        seen, fix = str(wrong), wrong.fix
     except (OSError, ServiceError) as error:
-        seen, mend = str(error), "make up"
-    mark = "[FAIL]" if mend else "[OK]"
+        seen, fix = str(error), "make up"
+    mark = "[FAIL]" if fix else "[OK]"
     print(f"{mark:<6} {check.name:<12} {seen}")  # noqa: T201 - the command's output
-    if mend:
-        print(f"       {'':<12} → {mend}")  # noqa: T201
-    return not mend
+    if fix:
+        print(f"       {'':<12} → {fix}")  # noqa: T201
+    return not fix
 
 
 def _python() -> str:
@@ -203,7 +203,7 @@ asyncio.run(main())
 """
 
 
-def _in_venv(code: str, values: dict[str, str], seen: str, mend: str) -> None:
+def _in_venv(code: str, values: dict[str, str], seen: str, fix: str) -> None:
     if not venv.PYTHON.exists():
         raise Wrong("there is no .venv", "make up")
     done = subprocess.run(
@@ -216,7 +216,7 @@ def _in_venv(code: str, values: dict[str, str], seen: str, mend: str) -> None:
     )
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Wrong(f"{seen}: {reason}", mend)
+        raise Wrong(f"{seen}: {reason}", fix)
 
 
 CHECKS = [

@@ -1,4 +1,4 @@
-"""Where the lab listens, for whoever wants to talk to it: `.lab/lab.env`, or the environment."""
+"""Where the lab listens: `.lab/lab.env`, or the environment."""
 
 import codecs
 import os
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """The clone."""
 LAB = ROOT / ".lab"
 ADDRESSES = ("AMQP_URL", "DATABASE_URL")
-"""What has to be given, together, to use services that somebody else runs."""
+"""What has to be given, together, to use services that the lab does not run."""
 OWN = "LAB_HOME"
 """Names the lab whose `lab.env` was loaded into a shell: its services are no stranger's."""
 OTHER_USERS = ("SERVER_AMQP_URL", "ADMIN_AMQP_URL")

@@ -18,7 +18,7 @@ class MissingSoftware(ServiceError):
 
 
 class LabNotRunning(ServiceError):
-    """Nobody answers where the lab should be."""
+    """There is no answer where the lab should be."""
 
 
 class Cancelled(Exception):

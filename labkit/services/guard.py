@@ -1,7 +1,7 @@
 """`python -m labkit.services.guard HOME durable|forgetful`: stop what runs there, at end of input.
 
-Whoever starts services holds the other end of the pipe. When he closes it, or is gone, however
-suddenly, they are stopped.
+The process that starts services holds the other end of the pipe. When it closes it, or is gone,
+however suddenly, they are stopped.
 """
 
 import signal
@@ -27,7 +27,7 @@ def main() -> None:
     for stop in stops:
         stop.result()
     if not home.durable:
-        ownership.discard(home)  # as root it may be elsewhere, where nobody would remove it
+        ownership.discard(home)  # as root it may be elsewhere, where it would stay
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Is it really there? The opening of each protocol, as far as "you may come in".
 
-A port that accepts connections proves little: a broker may still be booting, and somebody else's
-database may be listening. Each function raises `OSError` while nobody answers properly, and
+A port that accepts connections proves little: a broker may still be booting, and another program's
+database may be listening. Each function raises `OSError` while there is no proper answer, and
 `Refused` if the service answers and says no.
 """
 
@@ -77,7 +77,7 @@ def _connect(broker: SplitResult) -> socket.socket:
 
 
 def listens(url: str) -> str:
-    """Somebody accepts connections there; returns host:port. For services that are not ours, whose
+    """A program accepts connections there; returns host:port. For services that are not ours, whose
     way of letting people in may be another."""
     parts = urlsplit(url)
     standard = {"amqp": 5672, "amqps": 5671}.get(parts.scheme, 5432)
@@ -86,7 +86,7 @@ def listens(url: str) -> str:
         socket.create_connection(place, TIMEOUT).close()
     except OSError as error:
         raise ServiceError(
-            f"Nobody answers at {place[0]}:{place[1]}, which your environment names ({error}). "
+            f"There is no answer at {place[0]}:{place[1]}, which your environment names ({error}). "
             "Start that service, or unset AMQP_URL and DATABASE_URL and the lab starts its own."
         ) from error
     return f"{place[0]}:{place[1]}"
@@ -97,7 +97,7 @@ def epmd(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), TIMEOUT) as wire:
         wire.sendall(struct.pack(">Hc", 1, b"n"))
         if struct.unpack(">I", _read(wire, 4)) != (port,):
-            raise OSError("an Erlang port mapper would have told its port here")
+            raise OSError("an Erlang port mapper would have sent its port here")
 
 
 def management(url: str) -> str:

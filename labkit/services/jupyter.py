@@ -36,7 +36,7 @@ def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
 
 
 def url(home: Home) -> str:
-    """The first page, token included: whoever has this address may run code as you."""
+    """The first page, token included: anyone who has this address may run code as you."""
     page = f"/tree/{FIRST_PAGE}" if (ROOT / FIRST_PAGE).exists() else ""
     return f"{_address(home)}/lab{page}?token={home.password(NAME)}"
 

@@ -10,16 +10,16 @@ from typing import TextIO
 
 @contextlib.contextmanager
 def exclusive(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock for the block; calls `waiting` once if somebody else has it now.
+    """Hold the lock for the block; calls `waiting` once if another process has it now.
 
     The system releases it when its holder ends, however that happens.
     """
     with _open(path) as file:
-        told = False
+        announced = False
         while not _taken(file.fileno()):
-            if not told:
+            if not announced:
                 waiting()
-                told = True
+                announced = True
             time.sleep(0.1)  # rather than a blocking flock: so that signals are handled
         yield
 

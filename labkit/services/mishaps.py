@@ -21,7 +21,7 @@ SERVICES = {"broker": rabbitmq, "database": postgresql}
 
 
 def kill(home: Home, service: str) -> None:
-    """SIGKILL to all of its processes at once: nothing is flushed, nobody is told."""
+    """SIGKILL to all of its processes at once: nothing is flushed, no connection is closed."""
     process = _find(home, service)
     children = identity.descendants(process.pid)
     process.kill()
@@ -49,7 +49,7 @@ def resume(home: Home, service: str) -> None:
 
 
 def raise_memory_alarm(home: Home, service: str) -> None:
-    """RabbitMQ believes that it may use one byte, so it listens to nobody who publishes
+    """RabbitMQ believes that it may use one byte, so it blocks all publishers
     (https://www.rabbitmq.com/docs/memory).
     """
     _set_watermark(home, "absolute", "1")

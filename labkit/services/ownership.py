@@ -51,13 +51,13 @@ def discard(home: Home) -> None:
 
 
 def _claim(target: Path, user: str) -> None:
-    """Anybody may write to /var/tmp: refuse a folder that somebody else has put there."""
+    """Anybody may write to /var/tmp: refuse a folder that another user has put there."""
     if not os.path.lexists(target):
         target.mkdir(mode=0o700)
         shutil.chown(target, user)
     status = target.lstat()
     if target.is_symlink() or status.st_uid != pwd.getpwnam(user).pw_uid or status.st_mode & 0o077:
-        raise ServiceError(f"{target} belongs to somebody else: look at it, and remove it.")
+        raise ServiceError(f"{target} belongs to another user: look at it, and remove it.")
 
 
 def _move(source: Path, target: Path, user: str) -> None:

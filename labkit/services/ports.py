@@ -49,7 +49,7 @@ def is_free(port: int) -> bool:
     """Whether a service could listen on this port of the loopback interface now."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
-        # macOS lets us bind beside somebody who listens on all interfaces: ask him first.
+        # macOS lets us bind beside a program that listens on all interfaces: ask it first.
         if probe.connect_ex((LOOPBACK, port)) == 0:
             return False
     with socket.socket() as probe:
@@ -70,7 +70,7 @@ def any_free() -> int:
 
 
 def choose(preferred: Iterable[int | None]) -> int:
-    """The first preferred port that is free, else any. Nobody reserves it: see `PortTaken`."""
+    """The first preferred port that is free, else any. It is not reserved: see `PortTaken`."""
     return next((port for port in preferred if port and is_free(port)), 0) or any_free()
 
 

@@ -29,7 +29,7 @@ SETTINGS = {
     "timezone": "UTC",
 }
 FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
-"""For data that nobody wants after a power cut; the lab's own is safe. What was committed survives
+"""For data that may be lost in a power cut; the lab's own is safe. What was committed survives
 a kill -9 here too, or no private lab could promise anything."""
 
 
@@ -123,7 +123,7 @@ def _check_version(software: binaries.PostgreSQL, data: Path) -> None:
     if software.version().split(".")[0] != made_by:
         raise ServiceError(
             f"The data in {data} was made by PostgreSQL {made_by}; installed is "
-            f"{software.version()}.\nInstall PostgreSQL {made_by} again, or begin anew: "
+            f"{software.version()}.\nInstall PostgreSQL {made_by} again, or start from nothing: "
             f"rm -r '{data}'"
         )
 
@@ -145,7 +145,7 @@ def _start(software: binaries.PostgreSQL, data: Path, home: Home) -> Process:
 
 def _discard_stale_pid(data: Path) -> None:
     """After a crash the pid in this file may be another program's by now, or, in a container where
-    nobody collects the dead, a zombie. PostgreSQL would refuse to start beside either. Where that
+    dead processes stay as zombies. PostgreSQL would refuse to start beside either. Where that
     pid *is* a living postgres, the decision is left to it.
     """
     pid_file = data / "postmaster.pid"

@@ -40,11 +40,11 @@ def private_services(
 def private_home(
     home: Path, *, durable: bool = True, tls: Tls | None = None
 ) -> Iterator[tuple[dict[str, str], Home]]:
-    """The same, for whoever also wants to break them: `mishaps` takes the second value."""
+    """The same, for tests that also break them: `mishaps` takes the second value."""
     place = Home(home.resolve(), durable=durable, tls=tls)
     place.make()
     with _guard(place):
-        # Whoever loads this into an environment is not in the lab any more.
+        # An environment with these is no longer in the lab.
         yield _start(place) | {"API_KEY": api_key(place), OWN: ""}, place
 
 

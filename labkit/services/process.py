@@ -35,7 +35,7 @@ class Process:
         return identity.started(self.pid) == self.started
 
     def recorded(self) -> bool:
-        """False once somebody has stopped it on purpose (`make down`)."""
+        """False once it was stopped on purpose (`make down`)."""
         return self.record.exists()
 
     def command(self) -> list[str]:
@@ -66,7 +66,7 @@ class Process:
         self._forget()
 
     def _forget(self) -> None:
-        """Somebody may have started the next one of this name already: its record stays."""
+        """Another process may have started the next one of this name already: its record stays."""
         if load(self.name, self.record.parent) in (self, None):
             self.record.unlink(missing_ok=True)
 

@@ -59,7 +59,7 @@ broker that is left as it is keep other times than ``minute``.
 """
 
 QUORUM_TICK = 0.1
-"""Seconds. Whoever looks at a queue wants to see what is in it now."""
+"""Seconds. A look at a queue has to show what is in it now."""
 
 ERLANG_FLAGS = (
     # The port that `rabbitmqctl` would use must not be seen from outside.
@@ -98,7 +98,7 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
 
 
 def down(home: Home, *, graceful: bool = True) -> None:
-    """Stop node and epmd. Not graceful: at once, for a node whose data nobody wants."""
+    """Stop node and epmd. Not graceful: at once, for a node whose data may go."""
     for name in (NAME, EPMD):  # in this order: a stopping node still talks to its epmd
         if (process := find(name, home.run_dir)) is not None:
             process.stop(signal.SIGTERM, deadline=20 if graceful and name == NAME else 0)
@@ -107,7 +107,7 @@ def down(home: Home, *, graceful: bool = True) -> None:
 def _start_epmd(
     home: Home, software: binaries.RabbitMQ, cancel: threading.Event, *, remembered: bool
 ) -> None:
-    """The Erlang port mapper. A node starts one by itself, which nobody then stops."""
+    """The Erlang port mapper. A node starts one by itself, which is then never stopped."""
     if find(EPMD, home.run_dir) is not None:
         return
     port = ports.assign(home, EPMD, None, cancel, remembered=remembered)

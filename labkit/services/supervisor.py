@@ -99,7 +99,7 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._stop)
 
     def run(self) -> None:
-        """Until it is told to end, what it watches is stopped on purpose, or it gives up."""
+        """Until it gets a signal, what it watches is stopped on purpose, or it gives up."""
         _log(SUPERVISING, self._name)
         for crashed in self._crashed():
             pause = self._pause()

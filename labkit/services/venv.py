@@ -1,4 +1,4 @@
-"""The virtual environment: made once, made anew when what it was made from has changed."""
+"""The virtual environment: made once, and again when what it was made from has changed."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def ensure(cancel: threading.Event) -> str:
     """Make it complete; says what was done. Needs the network only if something has changed.
 
     A `.venv` without its stamp was interrupted; one with another stamp's first line belongs to
-    another place or Python. Both are made anew.
+    another place or Python. Both are made again.
     """
     stamp = STAMP.read_text() if STAMP.exists() else ""
     if stamp == _stamp():

@@ -1,4 +1,4 @@
-"""Waiting that ends: when it is ready, when it failed, when time is up, or when told to stop."""
+"""Waiting that ends: when it is ready, when it failed, when time is up, or when it is cancelled."""
 
 import contextlib
 import os

@@ -81,7 +81,7 @@ def _obituary(process: Process) -> str:
 
 
 def _open_browser(place: Home) -> None:
-    """Only where somebody sits in front of it."""
+    """Only where a person sits in front of it."""
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     has_display = display or sys.platform == "darwin"
     if has_display and sys.stdout.isatty() and not os.environ.get("CI") and os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""A table that is written anew in its place: in a notebook, and in a terminal."""
+"""A table that is refreshed in its place: in a notebook, and in a terminal."""
 
 import asyncio
 import shutil

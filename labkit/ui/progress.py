@@ -1,4 +1,4 @@
-"""How far something long has come: one line of a notebook, written anew at each step."""
+"""How far something long has come: one line of a notebook, refreshed at each step."""
 
 import os
 import sys
@@ -37,7 +37,7 @@ class Progress:
         self._show(f"{word} {time.monotonic() - self._began:.0f} s")
 
     def _show(self, text: str) -> None:
-        if self._line is not None:  # outside of a notebook there is no line to write anew
+        if self._line is not None:  # outside of a notebook there is no line to refresh
             self._line.update(_Text(text))
 
 
@@ -49,7 +49,7 @@ class _Text(str):
 
 
 class Line:
-    """One line of text for as long as something lasts: in a notebook written anew each time, in a
+    """One line of text for as long as something lasts: in a notebook refreshed each time, in a
     terminal over the one before, and in a file of output not at all. With LAB_QUICK neither: there
     outputs are compared, and how slow a machine is must not be one of them.
     """

@@ -1,4 +1,4 @@
-"""The named steps of a request, told to one observer.
+"""The named steps of a request, announced to one observer.
 
 Logs, diagrams and failure injection hang on it. The code that announces a step knows none of them.
 """

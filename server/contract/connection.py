@@ -5,7 +5,7 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import TimeoutType
 
-from server.contract import undecodable as undecodable  # whoever reads over AMQP reads tolerantly
+from server.contract import undecodable as undecodable  # both sides read tolerantly
 
 CONNECT_TIMEOUT, HEARTBEAT = 5, 10
 """Seconds. A broker that says nothing for three heartbeats is gone."""

@@ -3,7 +3,7 @@
     request  {"id", "version", "action", "data", "auth", "idempotency_key"}
     reply    {"correlation_id", "status": "ok" | "error", "data", "error"}
 
-Parsing is strict: ``"1949"`` is no year and a field nobody knows is an error, since a misspelt
+Parsing is strict: ``"1949"`` is no year and an unknown field is an error, since a misspelt
 ``idempotency_key`` that is silently ignored is how books get doubled.
 """
 
@@ -30,7 +30,8 @@ LARGEST_ID = 2**63 - 1
 LONGEST_ID = 255
 """Bytes of a request's id in UTF-8. AMQP has no longer ``correlation_id``, which a reply bears."""
 MAX_PROBLEMS = 20
-"""Problems told of one payload: enough to mend it, too few to make a small message a large one."""
+"""Problems named of one payload: enough to correct it, too few to make a small message a large one.
+"""
 
 
 def _storable(text: str) -> str:

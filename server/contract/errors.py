@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 class ApiError(Exception):
     """Base of all; ``str(error)`` is for the caller, ``code`` for programs.
 
-    The docstring of an error is its message, unless whoever raises it knows better.
+    The docstring of an error is its message, unless the code that raises it knows better.
     """
 
     code: ClassVar[str] = "internal"
@@ -118,7 +118,7 @@ class Expired(ApiError):
 class Unavailable(ApiError):
     """Something the server needs is away, the database for one: ask again with the same key.
 
-    If the connection was lost during COMMIT, nobody knows whether the request was applied.
+    If the connection was lost during COMMIT, it is unknown whether the request was applied.
     """
 
     code = "unavailable"

@@ -15,7 +15,9 @@ REDELIVERED = "x-redelivered"
 FAILURES = "x-failures"
 """One table for each attempt that failed: attempt, code, error, at (UTC, ISO 8601)."""
 DEADLINE = "x-deadline"
-"""Milliseconds since 1970, UTC: nobody waits for the reply any more. Set by the client."""
+"""Milliseconds since 1970, UTC: from then on the sender no longer waits for the reply. Set by the
+client.
+"""
 CALLER = "x-caller"
 """Who sent a request that is set aside, in a form that is no secret. Only the server writes it."""
 ON_BEHALF_OF = "x-on-behalf-of"

@@ -53,7 +53,7 @@ def presentable(body: bytes, content_type: str | None = None) -> bytes:
     """A request's or a reply's body as JSON, rebuilt from what is known to be no secret. What it
     has returned once it leaves as it is.
 
-    Of a body that is no JSON object its size, content type and SHA-256 are told, by which its
+    Of a body that is no JSON object its size, content type and SHA-256 are shown, by which its
     sender can recognise it.
     """
     try:
@@ -69,18 +69,18 @@ def presentable(body: bytes, content_type: str | None = None) -> bytes:
 
 
 def described(body: bytes, content_type: str | None = None) -> bytes:
-    """As JSON, what can be told of a body without reading it."""
+    """As JSON, what can be said of a body without reading it."""
     digest = hashlib.sha256(body).hexdigest()
-    told = {"size": len(body), "content_type": media_type(content_type), "sha256": digest}
-    return to_json({"unreadable": told})
+    summary = {"size": len(body), "content_type": media_type(content_type), "sha256": digest}
+    return to_json({"unreadable": summary})
 
 
 def _is_described(document: dict[str, Any]) -> bool:
     """Whether this is what ``described`` returns: nothing that it holds could be a text."""
-    told = document.get("unreadable")
-    if len(document) != 1 or not isinstance(told, dict) or set(told) != _DESCRIBED:
+    summary = document.get("unreadable")
+    if len(document) != 1 or not isinstance(summary, dict) or set(summary) != _DESCRIBED:
         return False
-    size, kind, digest = told["size"], told["content_type"], told["sha256"]
+    size, kind, digest = summary["size"], summary["content_type"], summary["sha256"]
     return (
         type(size) is int
         and (kind is None or (isinstance(kind, str) and media_type(kind) == kind))

@@ -151,7 +151,7 @@ def unreadable() -> Queue:
     """What is set aside: messages that no worker can even receive, and letters that an operator, or
     a policy, has moved out of ``api.dlq``.
 
-    They are as they came, so nobody but the lab's own user may look at them. What expires here,
+    They are as they came, so only the lab's own user may look at them. What expires here,
     too, the broker holds in this queue, since there is no ``EXPIRED`` to lead it to; an operator
     who declares that queue gets it, within three minutes.
     """

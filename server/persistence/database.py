@@ -48,7 +48,7 @@ def sqlstate(error: DBAPIError) -> str:
 
 
 class Database:
-    """PostgreSQL for one process. Whoever opens it closes it.
+    """PostgreSQL for one process. The owner that opens it closes it.
 
     Every method raises ``Unavailable`` for what may pass: a lost connection, a restart, a
     deadlock, a lock held too long. The transaction is then rolled back, or its outcome unknown

@@ -40,7 +40,7 @@ async def list_users(connection: AsyncConnection) -> Sequence[Row[*tuple[Any, ..
 
 
 async def make_key(connection: AsyncConnection, name: str, label: str) -> str:
-    """A new key of this user. It is told here, once: afterwards only its digest is known."""
+    """A new key of this user. It is shown here, once: afterwards only its digest is known."""
     user_id = await _user_id(connection, name)
     key = f"lib_{secrets.token_urlsafe(32)}"
     new = insert(ApiKey).values(user_id=user_id, label=label, key_hash=hashed(key))

@@ -67,7 +67,7 @@ async def test_a_worker_waits_longer_each_time_and_no_two_equally_long(
         await eventually(lambda: asyncio.sleep(0, len(logged) >= 8))
         stop.set()
         await worker
-    pauses = sorted(line["retry_in"] for line in logged if line["event"] == "no broker")
+    pauses = sorted(line["retry_in"] for line in logged if line["event"] == "broker_unreachable")
     assert len(set(pauses)) > len(pauses) / 2, (
         "both connections of a worker wait, each its own time"
     )

@@ -92,7 +92,7 @@ async def test_a_worker_refuses_what_is_not_its_broker(
     async def gave_up() -> bool:
         nonlocal said
         said += capsys.readouterr().out
-        return "no broker" in said
+        return "broker_unreachable" in said
 
     await eventually(gave_up)
     stop.set()

@@ -182,7 +182,7 @@ def test_i5_is_content_with_a_proof_of_where_the_request_is(proof: dict[str, Any
 
 
 def test_i5_names_what_was_set_aside_and_never_seen_again() -> None:
-    assert seen(unknown(), lines=[Line("a", 1, "tried again later")]) == ["I5"]
+    assert seen(unknown(), lines=[Line("a", 1, "retry_scheduled")]) == ["I5"]
 
 
 def test_i5_does_not_take_the_reply_to_a_duplicate_for_the_lost_one() -> None:
@@ -261,7 +261,7 @@ def test_i5_looks_for_poison_in_the_dead_letter_queue() -> None:
 
 
 def test_i6_names_an_attempt_over_the_limit() -> None:
-    lines = [Line("a", attempt, "tried again later") for attempt in (1, 2)]
+    lines = [Line("a", attempt, "retry_scheduled") for attempt in (1, 2)]
     last = Line("a", 3, "ok")
     assert seen(unknown(), lines=[*lines, last], max_attempts=3) == []
     assert seen(unknown(), lines=[*lines, last], max_attempts=2) == ["I6"]

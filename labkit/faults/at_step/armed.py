@@ -36,7 +36,7 @@ class ArmedFault(Fault):
         return self.at is not None
 
     async def disarm(self) -> None:
-        """It does not happen any more; whoever is held, or paused, goes on."""
+        """It no longer happens; a worker that is held, or paused, goes on."""
         self.armed.disarm()
         deadline = time.monotonic() + GOES_ON_WITHIN
         while self.pauses and not self.armed.is_over() and time.monotonic() < deadline:

@@ -1,10 +1,10 @@
 """A plan of faults: small files in a folder, which workers obey at the named steps of a request.
 
-    7.armed     somebody wants this to happen:  {"step": "committed", "what": "kill", …}
+    7.armed     this is to happen:             {"step": "committed", "what": "kill", …}
     7.taken     a worker has got to the step, and does it
     7.reached   {"pid": …, "request_id": …, "at": seconds since 1970}
-    7.released  whoever is held may go on
-    7.ended     whoever was paused goes on
+    7.released  the worker that is held may go on
+    7.ended     the worker that was paused goes on
 
 Taking is a rename, which succeeds for one worker only: each fault happens once, however many
 workers there are, unless the order says always. Since they are files, a plan outlives the kernel
@@ -40,7 +40,7 @@ class Order:
     seconds: float = 0.0
     request_id: str | None = None
     chance: float = 0.0
-    """From 0 to 1, for what is left to chance: whoever gives the order has thrown the dice."""
+    """From 0 to 1, for what is left to chance: the dice were thrown when the order was given."""
     always: bool = False
     """Not once, but each time, until it is disarmed."""
 
@@ -59,12 +59,12 @@ class Armed:
         self.stem.with_suffix(".released").touch()
 
     def disarm(self) -> None:
-        """It does not happen any more, if nobody has got there yet; whoever is held goes on."""
+        """It no longer happens, if no worker has got there yet; one that is held goes on."""
         self.stem.with_suffix(".armed").unlink(missing_ok=True)
         self.release()
 
     def is_over(self) -> bool:
-        """Nobody has got there, or whoever did goes on."""
+        """No worker has got there, or the one that did goes on."""
         return not self.stem.with_suffix(".taken").exists() or self._ended.exists()
 
     @property
@@ -104,7 +104,7 @@ class Plan:
         return cls(home / ".lab" / "faults" / vhost)
 
     def clear(self) -> None:
-        """Nothing is armed, nobody is held: a folder of an earlier run is emptied."""
+        """Nothing is armed, no worker is held: a folder of an earlier run is emptied."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for file in self.folder.iterdir():
             file.unlink(missing_ok=True)

@@ -64,7 +64,7 @@ class Pump:
         chance: random.Random,
     ) -> None:
         self.lost = False
-        """The stream has a hole: whoever reads on would misunderstand everything behind it."""
+        """The stream has a hole: reading on would misunderstand everything behind it."""
         self.muted = False
         self.swallowed = asyncio.Event()
         """Something came while it was muted."""
@@ -161,7 +161,7 @@ class Pump:
 
 
 class Connection:
-    """Lent two open streams; both are closed at its end."""
+    """Borrows two open streams; both are closed at its end."""
 
     def __init__(
         self,

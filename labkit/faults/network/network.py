@@ -36,7 +36,7 @@ class Network:
         return await self._ail("bandwidth", proxy, proxy.bandwidth(bytes_per_second, direction))
 
     async def black_hole(self, link: str, direction: Direction | None = None) -> Fault:
-        """A cut cable: data vanishes, and nobody is told. Only silence shows it."""
+        """A cut cable: data vanishes without a sign. Only silence shows it."""
         proxy = self._proxy(link)
         return await self._ail("black hole", proxy, proxy.black_hole(direction))
 
@@ -51,7 +51,7 @@ class Network:
         return self._journal.at_once("reset", link)
 
     async def half_close(self, link: str, direction: Direction = "to client") -> Fault:
-        """Whoever receives in this direction is told that no more will come; the other direction
+        """The receiver in this direction learns that no more will come; the other direction
         goes on. Healing cuts what is only half a connection.
         """
         proxy = self._proxy(link)
@@ -62,7 +62,7 @@ class Network:
     ) -> "Cut":
         """The first connection over which these bytes go is cut: they arrive, the answer does not.
 
-        ``("worker-database", b"COMMIT;")`` is the commit of which nobody can know whether it was
+        ``("worker-database", b"COMMIT;")`` is the commit of which it cannot be known whether it was
         done.
         """
         proxy = self._proxy(link)

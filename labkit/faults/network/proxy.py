@@ -22,9 +22,9 @@ Result = TypeVar("Result")
 class Proxy:
     """Listens on a free port of the loopback interface and passes everything on to the target.
 
-    Whoever opens it closes it. Its ailments act at once, on open connections too, add up, and last
-    until they are healed. Without a ``direction`` they are those of both. Every method may be
-    called from any event loop.
+    The owner that opens it closes it. Its ailments act at once, on open connections too, add up,
+    and last until they are healed. Without a ``direction`` they are those of both. Every method may
+    be called from any event loop.
     """
 
     def __init__(self, name: str, target_host: str, target_port: int, seed: int = 0) -> None:
@@ -90,7 +90,7 @@ class Proxy:
         await self._in_thread(self._relay.change(direction, bandwidth=bytes_per_second))
 
     async def black_hole(self, direction: Direction | None = None) -> None:
-        """A cut cable: data vanishes, nobody is told, connections stay open, new ones are silent.
+        """A cut cable: data vanishes without a sign, connections stay open, new ones are silent.
 
         What vanished never arrives. So a connection that lost something is cut by ``heal``.
         """
@@ -101,7 +101,7 @@ class Proxy:
         await self._in_thread(self._relay.reset(once))
 
     async def half_close(self, direction: Direction = "to client") -> None:
-        """Who receives in this direction is told that no more will come (FIN); the other direction
+        """The receiver in this direction learns that no more will come (FIN); the other direction
         goes on. Connections that are opened later are well.
         """
         await self._in_thread(self._relay.half_close(direction))

@@ -65,7 +65,9 @@ class Relay:
             self.connections.discard(connection)
 
     async def _reach_target(self) -> Stream:
-        """Raises ``OSError`` if there is no way to it. In a black hole nobody is even refused."""
+        """Raises ``OSError`` if there is no way to it. In a black hole not even a refusal comes
+        back.
+        """
         if not self._passable.is_set():
             await self._passable.wait()
             raise ConnectionResetError

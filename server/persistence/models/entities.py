@@ -31,7 +31,7 @@ class BookV1(Base):
 
 
 class Author(Base):
-    """Somebody who wrote books, from version 2 on a thing of its own."""
+    """A person who wrote books: an entity of its own from version 2 on."""
 
     __tablename__ = "authors"
 

@@ -43,6 +43,6 @@ class ConfirmedPublisher:
                 await self._declare()
             except DeliveryError as error:
                 if not refused:
-                    log.warning("not_taken", queue=queue, why=str(error), retry_in=PAUSE)
+                    log.warning("publish_refused", queue=queue, why=str(error), retry_in=PAUSE)
                 refused = True
                 await asyncio.sleep(PAUSE)

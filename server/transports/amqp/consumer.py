@@ -76,7 +76,7 @@ class Consumer:
     async def _widen(self, message: AbstractIncomingMessage) -> None:
         """Consume with the whole prefetch before the first message is acknowledged. Its ack would
         have the broker send another one, and while the consumer changes, that one comes back to the
-        queue: marked as delivered before, though nobody has seen it.
+        queue: marked as delivered before, though no consumer has seen it.
         """
         await self._consume(self._prefetch)
         await self._processor.process(message)
@@ -91,7 +91,7 @@ class Consumer:
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its delivery is not acknowledged, and never will be on this channel.
             if not self.ended.is_set():
-                log.warning("starts over", why=f"{type(error).__name__}: {error}")
+                log.warning("consumer_restarted", why=f"{type(error).__name__}: {error}")
             self._end()
 
     async def drain(self, seconds: float) -> None:

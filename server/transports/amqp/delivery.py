@@ -28,7 +28,7 @@ from server.contract.topology import RESERVED_PREFIX
 from server.contract.vouching import is_vouched
 
 UNKNOWN = "application/octet-stream"
-"""What some libraries say when they were told nothing."""
+"""What some libraries say when the program did not say."""
 
 _NOT_CARRIED_OVER = ("CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count", CALLER)
 """What the broker added, or would act on once more; and what only the server may say."""
@@ -86,7 +86,7 @@ class Delivery:
 
     @property
     def asked_as(self) -> str | None:
-        """By what its sender knows it, as far as that can be told without the body."""
+        """By what its sender knows it, as far as that can be said without the body."""
         given = self._signed(ASKED_AS)
         return given if given and isinstance(given, str) else self.message.correlation_id
 
@@ -130,10 +130,10 @@ class Delivery:
 
         The server never writes into its own queues: a reply there would be taken for a request.
         Any other name is taken as it is, not only ``amq.gen-…`` and ``amq.rabbitmq.reply-to…``. The
-        server writes to the default exchange only, where whoever sends a request may write too:
-        it lends no right that the sender has not. And another client's reply queue cannot be
+        server writes to the default exchange only, where every sender of a request may write, too:
+        it grants no right that the sender has not. And another client's reply queue cannot be
         guessed: its name is 128 random bits, and no client may list queues. A reply to a queue
-        that nobody has is dropped.
+        that does not exist is dropped.
         """
         address = self.message.reply_to or ""
         return None if not address or address.startswith(RESERVED_PREFIX) else address

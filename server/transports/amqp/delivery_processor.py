@@ -43,7 +43,7 @@ from server.transports.amqp.retry import Retries
 
 log = structlog.get_logger()
 
-SET_ASIDE = "tried again later"
+RETRY_SCHEDULED = "retry_scheduled"
 """The outcome of a request that has none yet: it comes again."""
 
 
@@ -181,7 +181,7 @@ class LogEntry:
     attempt: int
     action: str | None = None
     version: str | None = None
-    outcome: str = SET_ASIDE
+    outcome: str = RETRY_SCHEDULED
     replayed: bool = False
     started: float = field(default_factory=time.perf_counter)
 

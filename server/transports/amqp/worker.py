@@ -1,4 +1,4 @@
-"""The RabbitMQ edge: a worker that consumes until it is told to stop."""
+"""The RabbitMQ edge: a worker that consumes until it has to stop."""
 
 import asyncio
 import random
@@ -36,7 +36,7 @@ class Worker:
     """Consumes ``api.requests``, and parks what the broker gives up; each over a connection of its
     own, so that a message which breaks the one leaves the other alone.
 
-    Reconnecting is a plain loop: everything is opened anew, in the same order as the first time.
+    Reconnecting is a plain loop: everything is opened again, in the same order as the first time.
     What was delivered before and not acknowledged comes again.
     """
 
@@ -52,7 +52,7 @@ class Worker:
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set and every delivery in hand is finished, or its time is up.
 
-        Raises ``topology.TopologyMismatch``: waiting does not mend that.
+        Raises ``topology.TopologyMismatch``: waiting does not help.
         """
         with suppress(Unavailable):  # it was there a moment ago, and requests ask for it again
             await self._dispatcher.prepare()
@@ -83,7 +83,7 @@ class Worker:
             if not stop.is_set():
                 # Workers that lost the same broker must not all come back in the same moment.
                 jittered = pause * random.uniform(0.5, 1.0)  # noqa: S311  (no secret)
-                log.warning("no broker", why=why, retry_in=round(jittered, 2))
+                log.warning("broker_unreachable", why=why, retry_in=round(jittered, 2))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), jittered)
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -1,4 +1,4 @@
-"""The HTTP edge: the same actions as resources, for whoever would rather not wait in a queue.
+"""The HTTP edge: the same actions as resources, for clients that would rather not wait in a queue.
 
     HTTP request ──► contract.Request ──► Dispatcher.execute ──► Reply ──► HTTP response
 
@@ -41,7 +41,7 @@ async def serve(
 
 
 def create_app(dispatcher: Dispatcher, database: Database, settings: Settings) -> FastAPI:
-    """The ASGI application. It owns nothing: application and database are lent."""
+    """The ASGI application. It owns nothing: dispatcher and database are borrowed."""
     app = FastAPI(
         title="Library API",
         version="2",
@@ -92,7 +92,7 @@ def _response(reply: Reply, http: HttpRequest, version: str, route: Route) -> Re
 
 def _health(database: Database) -> Endpoint:
     async def healthz(http: HttpRequest) -> Response:
-        """Whether requests can be served: the database answers. Nobody has to say who asks."""
+        """Whether requests can be served: the database answers. It needs no credentials."""
         async with database.reading() as connection:
             await connection.execute(select(1))
         return Response(b'{"status":"ok"}', media_type=JSON)

@@ -1,4 +1,4 @@
-"""uvicorn as this server runs it: until it is told to stop, with limits, and with our log."""
+"""uvicorn as this server runs it: until it has to stop, with limits, and with our log."""
 
 import asyncio
 import math

@@ -13,7 +13,7 @@ LOOKS_AGAIN = 0.005
 
 
 class OnPurpose(Exception):
-    """A bug that is none: somebody has ordered it."""
+    """An unexpected exception that was ordered."""
 
 
 def obeys(plan: Plan) -> Observer:
@@ -44,5 +44,5 @@ async def _carry_out(order: Order, armed: Armed) -> None:
 
 def _pause(armed: Armed) -> None:
     if not armed.released():
-        os.kill(os.getpid(), signal.SIGSTOP)  # returns when somebody lets us go on
+        os.kill(os.getpid(), signal.SIGSTOP)  # returns when we are let go on
     armed.end()

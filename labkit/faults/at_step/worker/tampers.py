@@ -1,7 +1,8 @@
 """A right consumer that loses, delays, doubles or breaks a message, if the plan of faults says so.
 
-What is done to a request stays done, whoever gets it next: a broken one is a broken message in the
-queue. So the sender's request is the same for every worker, and no crash brings the old one back.
+What is done to a request stays done, whichever worker gets it next: a broken one is a broken
+message in the queue. So the sender's request is the same for every worker, and no crash brings the
+old one back.
 """
 
 import asyncio
