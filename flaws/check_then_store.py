@@ -1,4 +1,4 @@
-"""The idempotency of the brief: look whether the key is known; if not, do the work and store it.
+"""The idempotency of many tutorials: look whether the key is known; if not, work and store it.
 
 Between looking and storing there is time, and two requests that look in it both find nothing.
 """

@@ -1,4 +1,4 @@
-"""The dead letter queue of the brief: ``api.dlq`` leads back to ``api.requests``, "for retries".
+"""The dead letter queue of many tutorials: ``api.dlq`` leads back to ``api.requests``, for retries.
 
     worker ──reject──► api.dlq ──expires──► api.requests ──► worker ──reject──► …
 
@@ -35,7 +35,7 @@ class DlqFeedsItself(Worker):
 
 
 def circle() -> list[Queue]:
-    """As the brief has it; without the time to live its circle would not even turn."""
+    """As they have it; without the time to live its circle would not even turn."""
     return [
         Queue(REQUESTS, _leads_to(DEAD_LETTERS)),
         Queue(DEAD_LETTERS, _leads_to(REQUESTS) | {"x-message-ttl": BACK_AFTER}),

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Generator
+from enum import Enum
 from typing import Any, Self, Unpack
 
 from labkit import database
@@ -20,6 +21,12 @@ from labkit.services.inherited import inherited
 from labkit.worker_settings import WorkerSettings, environment_of
 from labkit.workers import OBEDIENT
 from labkit.workspace import Workspace
+
+
+class Key(Enum):
+    """An API key that is not written out."""
+
+    LABS_OWN = "the lab's own"
 
 
 class Lab(Inspection):
@@ -149,29 +156,44 @@ class Lab(Inspection):
         self._open_workspace()
         return DeadLetters(self.amqp_url, self.api_key)
 
-    async def client(self, *, api_key: str | None = None, timeout: float = 10.0) -> AsyncAPIClient:  # noqa: ASYNC109
+    async def client(
+        self,
+        *,
+        api_key: str | Key | None = Key.LABS_OWN,
+        timeout: float = 10.0,  # noqa: ASYNC109
+    ) -> AsyncAPIClient:
         """A connected client; ``close()`` of the lab closes it, too.
 
-        ``api_key`` is the lab's own unless it is given, and ``timeout`` the deadline of each call
-        in seconds. To the broker the client is the user ``client``, who may send requests and read
-        their own replies, as is everyone who connects to ``lab.client_amqp_url``. For anything else
-        connect to ``lab.amqp_url``, whose user may do everything in this lab.
+        ``api_key`` is the lab's own unless it is given; with None the client sends none.
+        ``timeout`` is the deadline of each call in seconds.
+
+        To the broker the client is the user ``client``, who may send requests and read their own
+        replies, as is everyone who connects to ``lab.client_amqp_url``. For anything else connect
+        to ``lab.amqp_url``, whose user may do everything in this lab.
 
         Raises ``BrokerAway``.
         """
         self._open_workspace()
-        client = AsyncAPIClient(self.client_amqp_url, api_key or self.api_key, timeout=timeout)
+        client = AsyncAPIClient(self.client_amqp_url, self._key(api_key), timeout=timeout)
         self._clients.append(client)
         return await client.connect()
 
-    async def rest_client(self, *, api_key: str | None = None, timeout: float = 10.0) -> RestClient:  # noqa: ASYNC109
+    async def rest_client(
+        self,
+        *,
+        api_key: str | Key | None = Key.LABS_OWN,
+        timeout: float = 10.0,  # noqa: ASYNC109
+    ) -> RestClient:
         """The same over HTTP. Raises ``LabNotOpen`` if the lab was opened without ``rest``."""
         self._open_workspace()
         if not self.rest_url:
             raise LabNotOpen(f"This lab has no REST: Lab.open({self.name!r}, rest=True)")
-        client = RestClient(self.rest_url, api_key or self.api_key, timeout=timeout)
+        client = RestClient(self.rest_url, self._key(api_key), timeout=timeout)
         self._clients.append(client)
         return await client.connect()
+
+    def _key(self, given: str | Key | None) -> str | None:
+        return self.api_key if isinstance(given, Key) else given
 
     async def start_workers(
         self,

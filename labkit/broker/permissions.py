@@ -64,7 +64,7 @@ ADMINISTRATOR = "administrator"
 
 @dataclass(frozen=True)
 class User:
-    """A user of the broker. `url` is the name under which programs find how to log in as him."""
+    """A user of the broker. `url` is the name under which programs find how to log in as them."""
 
     name: str
     url: str

@@ -21,7 +21,7 @@ WHERE datname = current_database() AND application_name = 'library-server'
 async def close_amqp(broker: Broker, vhost: str, user: str) -> None:
     """All those that this user of the broker has now, also the newest; the broker says why.
 
-    Raises ``FaultImpossible`` if he has none.
+    Raises ``FaultImpossible`` if they have none.
     """
     began, closed = time.time(), 0
     end = time.monotonic() + LISTED_AFTER * await broker.counts_every()

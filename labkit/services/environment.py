@@ -49,7 +49,7 @@ def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def given_services(environ: Mapping[str, str]) -> dict[str, str]:
     """The services that the user's environment names; empty if it names none.
 
-    Where it names one user of the broker only, he is the server's and the operator's, too.
+    Where it names one user of the broker only, it is the server's and the operator's, too.
     Raises `ServiceError` if it names only one of the two that are needed.
     """
     if environ.get(OWN) == str(LAB):

@@ -50,7 +50,7 @@ ssl_options.certfile = {tls.certificate}
 ssl_options.keyfile = {tls.key}
 ssl_options.verify = verify_none
 ssl_options.fail_if_no_peer_cert = false"""
-"""Clients check who the broker is; he knows them by their passwords."""
+"""Clients check who the broker is; it knows them by their passwords."""
 
 COUNT_EVERY = 1
 """Seconds between two times at which the broker counts what went through each queue: by itself it

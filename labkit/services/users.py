@@ -12,7 +12,7 @@ from labkit.services.errors import ServiceError
 from labkit.services.layout import Home
 
 BORN_WITH = "lab"
-"""The user that a node makes by itself when it first starts; he then lets the others in."""
+"""The user that a node makes by itself when it first starts; it then lets the others in."""
 
 
 def password(home: Home, user: str = BORN_WITH) -> str:

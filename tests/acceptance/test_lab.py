@@ -205,3 +205,12 @@ async def test_the_counts_of_a_queue_are_those_of_now(place: str) -> None:
         await asyncio.gather(*calls)
         await lab.settle()
         assert (await lab.queues()).loc[REQUESTS, ["ready", "unacked"]].sum() == 0
+
+
+async def test_a_client_has_the_labs_key_another_or_none(place: str) -> None:
+    async with Lab.open(place) as lab:
+        assert (await (await lab.client()).request("ping")).status == "ok"
+        for key in ("made up", None):
+            refused = await (await lab.client(api_key=key)).request("ping")
+            assert refused.error is not None
+            assert refused.error["code"] == "unauthorized"

@@ -155,7 +155,7 @@ class Pump:
         return None
 
     def close_half(self) -> None:
-        """A goodbye that the sender never said: what he still says goes nowhere."""
+        """A goodbye that the sender never said: what it still says goes nowhere."""
         self.lost = self.muted = True
         self._writer.write_eof()
 
