@@ -15,6 +15,7 @@ COMMANDS = {
     "down": "stop everything; your data stays",
     "doctor": "say what works, and how to fix what does not",
     "test": "lint, types, tests and notebooks, on services of their own",
+    "unit": "the tests that need no service, in seconds",
     "docs": "run the examples of the API and write its documents, on services of their own",
     "demo": "the four examples of the API, against the running lab",
     "bench": "measure what is claimed to be fast",
@@ -23,6 +24,7 @@ COMMANDS = {
 }
 PROGRAMS = {"docs": "reference", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
 """Targets that are modules, run against the lab."""
+TESTS = {"test": testing.run, "unit": testing.unit}
 ALONE = ("docs", "soak")
 """Those that need no lab: they have services of their own."""
 
@@ -57,8 +59,8 @@ def _execute(arguments: argparse.Namespace) -> int:
     with Progress() as progress:
         if command == "lab":
             return watch.run(progress)
-        if command == "test":
-            return testing.run(progress)
+        if command in TESTS:
+            return TESTS[command](progress)
         if command == "down":
             lab.down(progress)
             return 0

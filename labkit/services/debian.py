@@ -61,11 +61,18 @@ case " $* " in *" rabbitmq-server "*)
 esac
 """
 
+DECLINED = "LAB_INSTALL"
+"""Set to `no`, nothing of Debian's is installed."""
+
 _turn = threading.Lock()
 
 
 def may_install() -> bool:
-    """Whether there is apt-get, and we are root or become it without being asked for a password."""
+    """Whether the user has not declined (`LAB_INSTALL=no`), there is apt-get, and we are root or
+    become it without being asked for a password.
+    """
+    if os.environ.get(DECLINED, "").lower() in ("no", "0", "false"):
+        return False
     return shutil.which("apt-get") is not None and _root_command() is not None
 
 

@@ -47,7 +47,7 @@ def up(progress: Progress, *, with_jupyter: bool = False) -> None:
     place.make()
     with lock.exclusive(place.path / "lock", lambda: progress.say("  … another `make` is at work")):
         before = {process.pid for process in recorded(place.run_dir) if process.alive()}
-        _refuse_what_cannot_be_installed()
+        _announce_what_will_be_installed(progress)
         try:
             with Steps(progress) as steps:
                 _begin(steps, place, with_jupyter=with_jupyter)
@@ -73,7 +73,7 @@ def down(progress: Progress) -> None:
 
 def prepare(progress: Progress) -> None:
     """What has to be installed before anything can start: for the tests, which start their own."""
-    _refuse_what_cannot_be_installed()
+    _announce_what_will_be_installed(progress)
     with Steps(progress) as steps:
         pip = _begin_pip(steps)
         steps.begin("Python", venv.ensure, *pip)
@@ -93,12 +93,17 @@ def addresses(place: Home) -> str:
     return "\n".join(f"  {name:<12} {text}" for name, text in rows.items())
 
 
-def _refuse_what_cannot_be_installed() -> None:
-    """All at once, before anything is begun. Raises `MissingSoftware`."""
+def _announce_what_will_be_installed(progress: Progress) -> None:
+    """All at once, before anything is begun. Raises `MissingSoftware` if it cannot be, or may not
+    be: the user can decline.
+    """
     pip = ["pip"] if venv.pip_is_missing() else []
     services = [] if environment.given_services(os.environ) else binaries.missing()
-    if (pip or services) and not debian.may_install():
-        raise MissingSoftware(binaries.advice(pip + services))
+    if missing := pip + services:
+        if not debian.may_install():
+            raise MissingSoftware(binaries.advice(missing))
+        packages = ", ".join(debian.PACKAGES[name] for name in missing)
+        progress.say(f"  Debian's packages {packages} will be installed (LAB_INSTALL=no declines)")
 
 
 def _begin(steps: Steps, place: Home, *, with_jupyter: bool) -> None:

@@ -20,6 +20,7 @@ CHECKS = {
 TESTS = ["pytest", "-n", "3"]
 """What it runs, and its options, is in pyproject.toml. Tests mostly wait, for processes that start
 and brokers that answer: three at a time keep two cores busy."""
+UNIT = ["pytest", "-q", "-n", "2", "tests/unit"]
 INTERRUPTION = 20.0
 """Seconds that pytest has, after Ctrl-C, to end its own services."""
 
@@ -43,6 +44,13 @@ def run(progress: Progress) -> int:
     verdict = f"✗ failed: {', '.join(failed)}" if failed else "✓ all is well"
     progress.say(f"  {verdict} ({time.monotonic() - start:.0f} s)")
     return 1 if failed else 0
+
+
+def unit(progress: Progress) -> int:
+    """Install what is missing, then run the tests that need no service."""
+    lab.prepare(progress)
+    with contextlib.ExitStack() as stack:
+        return _start(stack, UNIT, None).wait()
 
 
 def _start(

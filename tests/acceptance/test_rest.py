@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import re
 import signal
 import socket
 import uuid
@@ -337,7 +338,16 @@ async def test_the_openapi_document_is_valid_and_complete(http: Http) -> None:
     assert {"201", "400", "401", "403", "409", "413", "415", "422", "503"} <= create[
         "responses"
     ].keys()
-    assert (await http("GET", "/docs")).content_type == "text/html"
+
+
+async def test_the_documentation_page_asks_no_other_host(http: Http) -> None:
+    page = await http("GET", "/docs")
+    assert page.content_type == "text/html"
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', await page.text())
+    assert len(addresses) >= 2
+    for address in addresses:
+        assert address.startswith("/"), address
+        assert (await http("GET", address)).status == 200
 
 
 def test_every_error_of_the_api_has_a_status() -> None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from pydantic_core import to_json
 from sqlalchemy import select
 from starlette.exceptions import HTTPException
@@ -42,7 +43,8 @@ async def serve(
 
 def create_app(dispatcher: Dispatcher, database: Database, settings: Settings) -> FastAPI:
     """The ASGI application. It owns nothing: dispatcher and database are borrowed."""
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         title="Library API",
         version="2",
         description="Books and authors, in two versions. The same actions as over RabbitMQ.",
@@ -132,4 +134,4 @@ def _in_our_words(error: HTTPException, path: str) -> ApiError:
 def _methods(http: HttpRequest) -> str:
     """All that this path takes: Starlette names only those of the first route that fits."""
     here = [route for route in http.app.routes if route.matches(http.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in here for method in route.methods}))
+    return ", ".join(sorted({method for route in here for method in getattr(route, "methods", ())}))

@@ -1,0 +1,28 @@
+"""The glossary is complete in itself, and leads to the lessons."""
+
+import json
+import re
+from pathlib import Path
+
+HOME = Path(__file__).resolve().parents[2]
+TEXT = (HOME / "docs" / "glossary.md").read_text(encoding="utf-8")
+ENTRY = re.compile(r"^\*\*(.+?)\.\*\* (.+) \[\d\d\]\(\.\./(notebooks/.+\.ipynb)\)$", re.MULTILINE)
+ENTRIES = ENTRY.findall(TEXT)
+
+
+def test_every_entry_has_a_term_a_definition_and_a_lesson() -> None:
+    assert len(ENTRIES) == TEXT.count("\n**") >= 60
+    for term, definition, notebook in ENTRIES:
+        assert 1 <= len(re.findall(r"[.?](?: |$)", definition)) <= 3, term
+        assert (HOME / notebook).exists(), term
+
+
+def test_terms_are_in_order_and_there_once() -> None:
+    terms = [term.lower() for term, _, _ in ENTRIES]
+    assert terms == sorted(set(terms))
+
+
+def test_every_notebook_leads_to_it() -> None:
+    for path in (HOME / "notebooks").glob("*.ipynb"):
+        first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
+        assert "../docs/glossary.md" in "".join(first["source"]), path.name
