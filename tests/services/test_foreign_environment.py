@@ -12,7 +12,16 @@ import pytest
 from labkit import database as lab_database
 from labkit.broker.management import Broker
 from labkit.place import vhost_of
-from labkit.services import binaries, debian, handshake, lab, private_services, process, venv
+from labkit.services import (
+    binaries,
+    debian,
+    environment,
+    handshake,
+    lab,
+    private_services,
+    process,
+    venv,
+)
 from labkit.services.environment import read_env
 from labkit.services.errors import MissingSoftware, ServiceError
 from labkit.services.inherited import for_pip, inherited
@@ -176,11 +185,12 @@ def test_a_copy_of_the_folder_does_not_end_what_the_original_has_started(tmp_pat
 
 
 def test_the_user_can_decline_that_anything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(debian.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(debian, "_root_command", lambda: ())
     assert debian.may_install()
     monkeypatch.setenv("LAB_INSTALL", "no")
     assert not debian.may_install()
     monkeypatch.setattr(binaries, "missing", lambda: ["RabbitMQ"])
+    monkeypatch.setattr(environment, "given_services", lambda _: {})
     with pytest.raises(MissingSoftware, match="rabbitmq-server"):
         lab._announce_what_will_be_installed(Progress())
