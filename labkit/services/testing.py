@@ -1,4 +1,4 @@
-"""`make test`: lint, format, types and tests, side by side."""
+"""`make test`: lint, format, types, spelling and tests, side by side."""
 
 import contextlib
 import os
@@ -16,6 +16,7 @@ CHECKS = {
     "lint": ["ruff", "check"],
     "format": ["ruff", "format", "--check"],
     "types": ["mypy"],
+    "spelling": ["codespell_lib"],
 }
 TESTS = ["pytest", "-n", "3"]
 """What it runs, and its options, is in pyproject.toml. Tests mostly wait, for processes that start
