@@ -19,7 +19,7 @@ class Crew(Protocol):
 
     @property
     def obedient(self) -> bool:
-        """Whether any of them obeys a plan of faults: `labkit/faults/at_step/obeys.py`."""
+        """Whether any of them obeys a plan of faults."""
 
 
 @dataclass(frozen=True)
