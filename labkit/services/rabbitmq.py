@@ -59,7 +59,7 @@ broker that is left as it is keep other times than ``minute``.
 """
 
 QUORUM_TICK = 0.5
-"""Seconds; RabbitMQ's own is 5. A look at a queue has to show what is in it now. But 3.10 breaks the
+"""Seconds; by default 5. A look at a queue has to show what is in it now. But 3.10 breaks the
 quorum queues of a node if the first tick of a new one comes before its first entry is committed
 (`rabbit_quorum_queue:handle_tick` then meets the state of `rabbit_fifo_v0`), and on a busy machine
 that took more than 0.1. Ticks also cost: at 0.1 the idle queues of 240 labs kept a core busy."""

@@ -103,8 +103,8 @@ async def test_the_right_server_is_acquitted_of_the_same_load(place: str) -> Non
 
 
 async def break_something(lab: Lab, fault: str) -> None:
-    """Three times: so a worker that was killed is back at some time, however slow its start."""
-    for _ in range(3):
+    """Again and again: so a worker that was killed is back at some time, however slow its start."""
+    while True:
         await asyncio.sleep(1.5)
         with suppress(FaultImpossible):  # its victim is just on its way back
             if fault == "kill":
@@ -120,9 +120,10 @@ async def test_the_right_server_is_acquitted_also_with_faults(place: str, fault:
         ledger = Ledger(lab)
         breaking = asyncio.create_task(break_something(lab, fault))
         await use(lab, ledger, rounds=4)
+        while lab.faults.timeline().empty:  # however quick the machine, something has to happen
+            await use(lab, ledger, rounds=1)
         breaking.cancel()
         await asyncio.gather(breaking, return_exceptions=True)
-        assert not lab.faults.timeline().empty
         verdict = await ledger.verdict()
         assert verdict.ok, verdict
 
