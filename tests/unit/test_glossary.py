@@ -6,15 +6,30 @@ from pathlib import Path
 
 HOME = Path(__file__).resolve().parents[2]
 TEXT = (HOME / "docs" / "glossary.md").read_text(encoding="utf-8")
-ENTRY = re.compile(r"^\*\*(.+?)\.\*\* (.+) \[\d\d\]\(\.\./(notebooks/.+\.ipynb)\)$", re.MULTILINE)
-ENTRIES = ENTRY.findall(TEXT)
+ENTRY = re.compile(
+    r"^\*\*(.+?)\.\*\* (.+) \[(\d\d)\]\(\.\./(notebooks/\3_\w+\.ipynb)\)$", re.MULTILINE
+)
+ENTRIES = [(term, text, notebook) for term, text, _, notebook in ENTRY.findall(TEXT)]
+
+
+def words_of(notebook: Path) -> str:
+    """What it says itself, without its outputs."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return " ".join("".join(cell["source"]) for cell in cells).lower()
 
 
 def test_every_entry_has_a_term_a_definition_and_a_lesson() -> None:
     assert len(ENTRIES) == TEXT.count("\n**") >= 60
     for term, definition, notebook in ENTRIES:
-        assert 1 <= len(re.findall(r"[.?](?: |$)", definition)) <= 3, term
+        assert len(re.findall(r"[.?](?: |$)", definition)) == 2, term
         assert (HOME / notebook).exists(), term
+
+
+def test_the_lesson_of_a_term_uses_it() -> None:
+    for term, _, notebook in ENTRIES:
+        said = words_of(HOME / notebook)
+        # Five letters of each word: "idempotent" is also an idempotency key.
+        assert all(word[:5] in said for word in term.lower().split()), (term, notebook)
 
 
 def test_terms_are_in_order_and_there_once() -> None:
