@@ -45,7 +45,7 @@ async def test_a_worker_that_died_too_early_has_written_nothing(place: str) -> N
         assert "no book yet" in repr(await TwoWorkersOneRequest(lab).check())
         await lab.start_workers()
         await call
-        assert "written it himself" in repr(await TwoWorkersOneRequest(lab).check())
+        assert "written it itself" in repr(await TwoWorkersOneRequest(lab).check())
 
 
 async def test_asking_twice_is_not_a_redelivery_and_does_not_spoil_the_next_try(place: str) -> None:

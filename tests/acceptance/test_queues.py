@@ -206,7 +206,7 @@ async def test_a_lab_is_watched_for_as_long_as_it_is_told(
     place: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with Lab.open(place) as lab:
-        await lab.watch_queues(seconds=0.5, rates=False)
+        await lab.watch_queues(seconds=2.5, rates=False)
         table = await lab.queues(rates=True)
     shown = capsys.readouterr().out
     assert shown.count(REQUESTS) >= 2
