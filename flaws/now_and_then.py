@@ -5,6 +5,7 @@ systems, in a few lines, and its log says which request it happened to: ``wrong_
 """
 
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -47,7 +48,7 @@ class Turns:
         return wrong
 
 
-class NowAndThen(Dispatcher):
+class NowAndThen(Dispatcher, ABC):
     """The right application, but for some requests of these ``actions``."""
 
     actions: ClassVar[tuple[str, ...]]
@@ -81,8 +82,9 @@ class WrongRead(NowAndThen):
         """Whether with this data it would be noticed."""
         return True
 
+    @abstractmethod
     async def wrong(self, request: Request, reply: Reply, how: Any) -> Reply:
-        raise NotImplementedError
+        """What happens instead."""
 
 
 class WrongWrite(NowAndThen):
@@ -102,8 +104,9 @@ class WrongWrite(NowAndThen):
 
         return await super().once(claim, perhaps_wrong, announce)
 
+    @abstractmethod
     async def wrong(self, transaction: AsyncConnection, request: Request, effect: Effect) -> Any:
-        raise NotImplementedError
+        """What happens instead."""
 
 
 class WrongAround(NowAndThen):
@@ -121,5 +124,6 @@ class WrongAround(NowAndThen):
             return await self.wrong(request, right)
         return await right()
 
+    @abstractmethod
     async def wrong(self, request: Request, right: Right) -> Reply:
-        raise NotImplementedError
+        """What happens instead."""

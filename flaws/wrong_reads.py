@@ -1,5 +1,6 @@
 """Bugs in what is read: the database is right, and the answer is not."""
 
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Any
 
@@ -72,8 +73,9 @@ class WrongList(WrongRead):
         name = next(iter(reply.data))
         return replace(reply, data=reply.data | {name: self.other(_rows(reply.data))})
 
+    @abstractmethod
     def other(self, rows: list[Data]) -> list[Data]:
-        raise NotImplementedError
+        """The rows that are answered instead."""
 
 
 def _rows(data: Data) -> list[Data]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from server.contract.credentials import SECRET_FIELDS
+from server.contract.envelope import BY_REQUEST_ID
 from server.contract.errors import ApiError, from_wire
 
 Outcome = Literal["ok", "refused", "unknown"]
@@ -35,7 +36,7 @@ POISON = "poison"
 PARKED = "parked"
 """The code of poison that is in the dead letter queue: what has to become of it."""
 
-BY_ID = "request"
+BY_ID = BY_REQUEST_ID
 """The scope of a write without a key: the server claims it by its id."""
 
 

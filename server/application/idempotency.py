@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.contract.envelope import Reply, Request
+from server.contract.envelope import BY_REQUEST_ID, Reply, Request
 from server.contract.errors import ApiError, InProgress, KeyReused
 from server.contract.steps import Step
 from server.persistence.database import LOCK_NOT_AVAILABLE, Database, sqlstate
@@ -26,9 +26,6 @@ Effect = Callable[[AsyncConnection], Awaitable[Any]]
 """What a write does, in the transaction that it is given. Returns the reply's data."""
 
 Announce = Callable[[Step], Awaitable[None]]
-
-BY_REQUEST_ID = "request"
-"""The resource type under which every write is claimed by its request's id."""
 
 First = Row[str, str | None, str | None]
 """fingerprint, reply, kept_under"""

@@ -29,6 +29,8 @@ JSON = "application/json"
 LARGEST_ID = 2**63 - 1
 LONGEST_ID = 255
 """Bytes of a request's id in UTF-8. AMQP has no longer ``correlation_id``, which a reply bears."""
+BY_REQUEST_ID = "request"
+"""The resource type under which every write is claimed by its request's id."""
 MAX_PROBLEMS = 20
 """Problems named of one payload: enough to correct it, too few to make a small message a large one.
 """

@@ -56,10 +56,10 @@ def test_nor_one_that_is_there_twice(repeated: str) -> None:
 
 
 def test_nor_one_beside_a_number_of_five_thousand_digits() -> None:
-    for digits, told in ((400, TOO_LARGE), (5000, "sha256")):
+    for digits, expected in ((400, TOO_LARGE), (5000, "sha256")):
         body = b'{"auth": "canary", "data": {"year": ' + b"9" * digits + b', "id": 1e308}}'
         shown = presentable(body).decode()
-        assert told in shown
+        assert expected in shown
         assert CANARY not in shown
 
 
