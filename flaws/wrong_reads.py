@@ -111,8 +111,10 @@ class SwapsTwo(WrongList):
         return [rows[1], rows[0], *rows[2:]]
 
 
-class EndsEarly(WrongList):
+class EndsEarly(WrongRead):
     """``<`` where it should be ``<=``: the last page but one says that it is the last."""
+
+    actions = LISTS
 
     def could(self, request: Request, data: Data) -> bool:
         return data["next"] is not None
@@ -121,8 +123,10 @@ class EndsEarly(WrongList):
         return replace(reply, data=reply.data | {"next": None})
 
 
-class AskedAgain(WrongList):
+class AskedAgain(WrongRead):
     """Without one of the fields of the request."""
+
+    actions = LISTS
 
     forgets: str
 
