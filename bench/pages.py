@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 from sqlalchemy import text
 
-from labkit.services import private_services
+from labkit.services.private import private_services
 from server.application.dispatcher import Dispatcher
 from server.contract.envelope import Request
 from server.persistence.database import Database
@@ -34,17 +34,21 @@ SELECT md5(n::text), 1, 'Genre ' || n % 50, 1500 + n % 520 FROM generate_series(
 
 async def main() -> pd.DataFrame:
     """Milliseconds per page: one row for each order, the median of both pages and their ratio."""
-    with tempfile.TemporaryDirectory() as home, private_services(Path(home)) as environment:
-        settings = Settings.from_env(environment)
-        database = Database(settings)
-        try:
-            await _fill(database, settings)
-            dispatcher = Dispatcher(database)
-            rows = [await _compare(dispatcher, settings.api_key, sort) for sort in SORTS]
-        finally:
-            await database.close()
+    with tempfile.TemporaryDirectory() as home:
+        async with private_services(Path(home)) as environment:
+            rows = await _rows(Settings.from_env(environment))
     columns = ["sorted by", "page 1 (ms)", f"page {FAR:,} (ms)", "ratio"]
     return pd.DataFrame(rows, columns=columns).set_index("sorted by")
+
+
+async def _rows(settings: Settings) -> list[tuple[object, ...]]:
+    database = Database(settings)
+    try:
+        await _fill(database, settings)
+        dispatcher = Dispatcher(database)
+        return [await _compare(dispatcher, settings.api_key, sort) for sort in SORTS]
+    finally:
+        await database.close()
 
 
 async def _fill(database: Database, settings: Settings) -> None:

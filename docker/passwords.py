@@ -21,7 +21,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from labkit.broker.permissions import USERS, definitions
+from labkit.services.permissions import USERS, definitions
 
 OTHERS = ("postgres", "jupyter", "api")
 """What needs a password, a token or a key beside the users of the broker."""

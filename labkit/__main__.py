@@ -1,6 +1,6 @@
 """``python -m labkit COMMAND``: the lab's tools, for a terminal.
 
-    python3 -m labkit.services run -- python -m labkit queues --watch
+    python3 -m labkit.launcher run -- python -m labkit queues --watch
 
 They work on the running lab's own virtual host, or with ``--vhost lab-06`` on a notebook's.
 """
@@ -12,7 +12,8 @@ import sys
 
 from labkit.cli import Command, dead_letters, faults, ledger, peek, queues
 from labkit.place import Place
-from labkit.services import ServiceError, lab_environment
+from labkit.services.environment import lab_environment
+from labkit.services.errors import ServiceError
 from labkit.ui.printable import printable_lines
 from server.contract.errors import ApiError
 

@@ -10,7 +10,8 @@ import sys
 from typing import Any
 
 from labkit import AsyncAPIClient, Reply
-from labkit.services import LabNotRunning, lab_environment
+from labkit.services.environment import lab_environment
+from labkit.services.errors import LabNotRunning
 from server.contract.errors import ApiError, from_wire
 
 BOOK = {"title": "1984", "author": "George Orwell", "year": 1949, "isbn": "978-0451524935"}

@@ -6,7 +6,7 @@ from typing import Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from labkit.errors import NoManagement
-from labkit.services import BrokerTools
+from labkit.services.broker_tools import BrokerTools
 
 
 @dataclass(frozen=True)

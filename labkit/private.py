@@ -1,15 +1,16 @@
 """What a lab stands on: the services that all labs share, or some of its own, to be broken."""
 
 import tempfile
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from labkit import services
-from labkit.closing import close_all, in_thread
+from labkit.closing import close_all
 from labkit.faults.network.proxy import Proxy
-from labkit.services import Home
+from labkit.services.environment import lab_environment
+from labkit.services.home import Home
+from labkit.services.private import private_home
 from labkit.ui.progress import Line
 
 CLIENT, WORKER, DATABASE = "client-broker", "worker-broker", "worker-database"
@@ -22,7 +23,9 @@ class Grounds:
     ``proxies`` are on the way to them: link → proxy. No other network is touched.
     """
 
-    def __init__(self, environment: dict[str, str], home: Home | None, stack: ExitStack) -> None:
+    def __init__(
+        self, environment: dict[str, str], home: Home | None, stack: AsyncExitStack
+    ) -> None:
         self.environment = environment
         self.home = home
         self.proxies: dict[str, Proxy] = {}
@@ -32,8 +35,8 @@ class Grounds:
 
     @classmethod
     async def shared(cls) -> Self:
-        """Raises ``services.LabNotRunning``."""
-        return cls(services.lab_environment(), None, ExitStack())
+        """Raises ``LabNotRunning``."""
+        return cls(lab_environment(), None, AsyncExitStack())
 
     @classmethod
     async def private(cls, seed: int = 0) -> Self:
@@ -41,7 +44,7 @@ class Grounds:
 
         ``seed`` is that of the proxies' jitter.
         """
-        grounds = cls({}, None, ExitStack())
+        grounds = cls({}, None, AsyncExitStack())
         line = Line()
         line.show("A broker and a database for this lab alone are starting …")
         try:
@@ -55,10 +58,10 @@ class Grounds:
             line.clear()
 
     async def _start_services(self) -> None:
-        stack = self._stack
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-private-")))
-        made = services.private_home(folder, durable=False)
-        self.environment, self.home = await in_thread(lambda: stack.enter_context(made))
+        temporary = tempfile.TemporaryDirectory(prefix="lab-private-")
+        folder = Path(self._stack.enter_context(temporary))
+        made = private_home(folder, durable=False)
+        self.environment, self.home = await self._stack.enter_async_context(made)
 
     async def _lay_lines(self, seed: int) -> None:
         for link, name in URLS.items():
@@ -87,4 +90,4 @@ class Grounds:
         """Closing twice is harmless."""
         self.closed = True
         lines = [proxy.close for proxy in self.proxies.values()]
-        await close_all(*lines, lambda: in_thread(self._stack.close))
+        await close_all(*lines, self._stack.aclose)

@@ -171,4 +171,4 @@ class Workers:
     def _kill(self) -> None:
         """The kernel ends: there is no time for a drain."""
         for worker in self.processes:
-            worker.stop(signal.SIGKILL, 1.0)
+            worker.kill()

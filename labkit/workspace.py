@@ -6,15 +6,16 @@ from typing import Self
 
 from labkit import database
 from labkit.broker.management import Broker
-from labkit.broker.permissions import granted
 from labkit.closing import close_all
 from labkit.faults.at_step.plan import ENVIRONMENT, Plan
 from labkit.faults.faults import Faults
 from labkit.faults.scene import Scene
 from labkit.place import user_of, with_path
 from labkit.private import Grounds
-from labkit.services import BrokerTools, Home
+from labkit.services.broker_tools import BrokerTools
 from labkit.services.environment import ROOT
+from labkit.services.home import Home
+from labkit.services.permissions import granted
 from labkit.workers import OBEDIENT, RIGHT, Workers
 
 UNLIMITED = 1_000_000

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from labkit.broker.management import Broker
-from labkit.broker.permissions import granted
+from labkit.services.permissions import granted
 from server.application.dispatcher import Dispatcher
 from server.persistence.database import Database
 from server.security import authentication

@@ -1,1 +1,1 @@
-"""RabbitMQ as its operator sees it: queues, rates, permissions, a look at messages."""
+"""RabbitMQ as its operator sees it: queues, rates, a look at messages."""

@@ -10,9 +10,9 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 
-from labkit.broker.permissions import EVERYTHING, Rights
 from labkit.errors import BrokerAway, NoStatistics
-from labkit.services import COUNT_EVERY, QUORUM_TICK
+from labkit.services.permissions import EVERYTHING, Rights
+from labkit.services.rabbitmq import COUNT_EVERY, QUORUM_TICK
 
 
 class Broker:

@@ -15,7 +15,7 @@ from labkit.broker import quorum_peek
 from labkit.broker.held import connected, holding
 from labkit.broker.management import Broker
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue
-from labkit.services import BrokerTools
+from labkit.services.broker_tools import BrokerTools
 from labkit.ui.printable import printable
 from server.contract.headers import ATTEMPT, REASON
 from server.contract.redaction import presentable

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from labkit.services import BrokerTools, ToolFailed
+from labkit.services.broker_tools import BrokerTools, ToolFailed
 from server.contract.redaction import presentable
 
 AT_A_TIME = 2

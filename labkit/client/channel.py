@@ -1,7 +1,6 @@
 """One connection of the client: a channel, a reply queue, and a sign for when they are lost."""
 
 import asyncio
-import logging
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +17,6 @@ from server.contract.headers import PARKED, REPLAYED
 from server.contract.topology import REQUESTS
 
 __all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
-
-# Our errors repeat its warnings, in the caller's place and words. A program that wants
-# to see them configures logging, and does.
-logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
 OnReply = Callable[[str | None, bytes, bool, bool], None]
 """(correlation id, body, replayed, parked)"""

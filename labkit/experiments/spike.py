@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from labkit.experiments import figures, outage
 from labkit.lab import Lab
-from labkit.services import identity, process
+from labkit.services import process
 from labkit.services.environment import ROOT
 from labkit.ui.progress import Line
 from server.contract.topology import REQUESTS
@@ -52,7 +52,7 @@ class Gauge:
     def _used(self) -> dict[int, float]:
         """The worker's pid → seconds of processor time."""
         found = [process.find(name, ROOT / ".lab" / "run") for name in self._lab.worker_logs]
-        used = {each.pid: identity.cpu_seconds(each.pid) for each in found if each is not None}
+        used = {each.pid: each.cpu_seconds() for each in found if each is not None}
         return {pid: seconds for pid, seconds in used.items() if seconds is not None}
 
     async def stop(self) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from labkit.errors import FaultImpossible
 from labkit.faults.at_step.plan import Plan
 from labkit.faults.scene import Scene
 from labkit.place import Place, user_of
-from labkit.services import lab_environment
+from labkit.services.environment import lab_environment
 from labkit.workers import Found
 
 PREFIX = "lab-"

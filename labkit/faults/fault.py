@@ -1,7 +1,8 @@
 """One fault, and the record of all of a lab's: what happened when, and how it is undone."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -64,6 +65,20 @@ class Journal:
     def note(self, fault: Fault) -> Fault:
         self.faults.append(fault)
         return fault
+
+    @contextmanager
+    def noting(self, fault: Fault) -> Iterator[None]:
+        """``fault`` happens in the block. One that is interrupted there may have happened, too: a
+        ledger without it could not explain what it did.
+        """
+        try:
+            yield
+        except Exception:
+            raise
+        except BaseException:
+            self.note(fault)
+            raise
+        self.note(fault)
 
     def at_once(self, name: str, target: str) -> Fault:
         """It is over in the moment in which it happens, as a kill is."""

@@ -133,14 +133,17 @@ class Faults:
         ``client``, or the ``database`` those of every worker.
         """
         scene = self._scene
-        if of == "database":
-            await connections.terminate_backends(scene.database_url)
-        elif of in scene.users:
-            await connections.close_amqp(scene.broker, scene.vhost, scene.users[of])
-        else:
+        if of not in (*scene.users, "database"):
             names = ", ".join([*scene.users, "database"])
             raise FaultImpossible(f"There is no user {of!r}; there is: {names}.")
-        return self._journal.at_once("close connections", of)
+        fault = Fault("close connections", of)
+        with self._journal.noting(fault):
+            if of == "database":
+                await connections.terminate_backends(scene.database_url)
+            else:
+                await connections.close_amqp(scene.broker, scene.vhost, scene.users[of])
+        await fault.heal()  # there is nothing to undo
+        return fault
 
     async def memory_alarm(self) -> Fault:
         """The broker has no memory left: publishers are blocked until it is healed,

@@ -1,15 +1,15 @@
 """Broker and database of a private lab: taken away, and given back."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from labkit.closing import in_thread
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import Fault, Journal
-from labkit.services import Home, mishaps
+from labkit.services import mishaps
+from labkit.services.home import Home
 
 SERVICES = ("broker", "database")
 
-Mishap = Callable[[Home, str], None]
+Mishap = Callable[[Home, str], Awaitable[None]]
 
 
 class Outages:
@@ -42,15 +42,13 @@ class Outages:
         home = self._private(target)
 
         async def give_back() -> None:
-            await in_thread(lambda: undo(home, target))
+            await undo(home, target)
 
         fault = Fault(name, target, give_back)
 
-        def happen() -> Fault:
-            how(home, target)
-            return self._journal.note(fault)  # also if its caller no longer waits
-
-        return await in_thread(happen)
+        with self._journal.noting(fault):
+            await how(home, target)
+        return fault
 
     def _private(self, target: str) -> Home:
         if target not in SERVICES:

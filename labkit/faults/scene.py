@@ -7,7 +7,7 @@ from typing import Protocol
 from labkit.broker.management import Broker
 from labkit.faults.at_step.plan import Plan
 from labkit.faults.network.proxy import Proxy
-from labkit.services import Home
+from labkit.services.home import Home
 from labkit.services.process import Process
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from labkit.services import binaries, rabbitmq
+from labkit.services import rabbitmq, software
 from labkit.services.environment import BROKER_HOME
 from labkit.services.errors import ServiceError
-from labkit.services.layout import Home
+from labkit.services.home import Home
 
 TIMEOUT = 60.0
 """Seconds. Much longer than anything that is asked here should take."""
@@ -30,26 +30,26 @@ class ToolFailed(ServiceError):
 class BrokerTools:
     """Those for one private node, whose folder and cookie are this user's own."""
 
-    def __init__(self, home: Home, software: binaries.RabbitMQ) -> None:
+    def __init__(self, home: Home, installed: software.RabbitMQ) -> None:
         self._environment = rabbitmq.environment(home)
-        self._folder = software.server.parent
+        self._folder = installed.server.parent
 
     @classmethod
     def at(cls, home: Home) -> Self:
         """Raises `MissingSoftware`."""
-        return cls(home, binaries.need_rabbitmq())
+        return cls(home, software.rabbitmq())
 
     @classmethod
     def of(cls, environment: Mapping[str, str], amqp_url: str) -> Self | None:
         """None if the broker at `amqp_url` is not a private one of this machine: it runs in Docker,
         or is a broker of the user's own.
         """
-        folder, software = environment.get(BROKER_HOME), binaries.rabbitmq()
-        if not folder or software is None:
+        folder = environment.get(BROKER_HOME)
+        if not folder or "RabbitMQ" in software.missing():
             return None
         home = Home(Path(folder))
         # A shell may still have the variables of another lab.
-        return cls(home, software) if urlsplit(amqp_url).port == home.port("amqp") else None
+        return cls.at(home) if urlsplit(amqp_url).port == home.port("amqp") else None
 
     def run(self, tool: str, *arguments: str) -> str:
         """What `rabbitmqctl`, or another `tool`, prints. Raises `ToolFailed`."""

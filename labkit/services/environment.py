@@ -1,16 +1,18 @@
 """Where the lab listens: `.lab/lab.env`, or the environment."""
 
-import codecs
 import os
-import re
 import shlex
+import socket
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from labkit.services import handshake
+from dotenv.parser import parse_stream
+
 from labkit.services.errors import LabNotRunning, ServiceError
 from labkit.services.files import write_atomically
-from labkit.services.layout import Home
+from labkit.services.home import Home
 
 ROOT = Path(__file__).resolve().parents[2]
 """The clone."""
@@ -22,28 +24,28 @@ OWN = "LAB_HOME"
 OTHER_USERS = ("SERVER_AMQP_URL", "ADMIN_AMQP_URL")
 """How a worker, and an operator, log in to the same broker."""
 BROKER_HOME = "BROKER_HOME"
-"""Names the folder of a broker that is a private one of this machine: see `console`."""
+"""Names the folder of a broker that is a private one of this machine: see `broker_tools`."""
 
 
 def lab_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """AMQP_URL, DATABASE_URL and the rest of `lab.env`; from `environ` if both are set there.
 
-    Raises `LabNotRunning` if there is no such file, or its broker does not answer: a reboot leaves
-    the file behind.
+    Raises `LabNotRunning` if there is no such file, or nothing listens where its broker should: a
+    reboot leaves the file behind.
     """
     if given := given_services(environ):
         return given | {"API_KEY": api_key(Home(LAB), environ)}
     values = read_env(LAB / "lab.env")
     if not all(name in values for name in ADDRESSES):
         raise LabNotRunning("The lab is not running. Start it: make up")
-    values = _all_users(values)
+    broker = urlsplit(values["AMQP_URL"])
     try:
-        handshake.amqp(values["AMQP_URL"])
+        socket.create_connection((broker.hostname or "", broker.port or 0), timeout=5).close()
     except OSError as error:
         raise LabNotRunning(
             f"The lab is not running: its broker does not answer ({error}). Start it: make up"
         ) from error
-    return values
+    return _all_users(values)
 
 
 def given_services(environ: Mapping[str, str]) -> dict[str, str]:
@@ -79,54 +81,47 @@ def api_key(home: Home, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def dotenv() -> dict[str, str]:
-    """The user's own settings, from `.env` in the clone."""
-    return read_env(ROOT / ".env")
-
-
-def read_env(path: Path) -> dict[str, str]:
-    """NAME=value lines, with `export`, blanks around `=`, quotes, and comments after a blank; empty
-    if there is no such file.
+    """The user's own settings, from `.env` in the clone.
 
     Raises `ServiceError`, which names the line, for one that cannot be understood: to leave it out
     in silence would set nothing where the user has set something.
     """
+    path = ROOT / ".env"
     try:
-        lines = path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
+        # What is no UTF-8 may stand in a comment.
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError:
         return {}
-    values = {}
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith(b"#"):
-            continue
-        try:
-            name, value = _setting(line.decode("utf-8"))
-        except ValueError:
+    values: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text)):
+        name, value = binding.key, binding.value
+        if name is None and not binding.error:
+            continue  # a comment
+        if name is None or value is None or not name.isidentifier() or not _is_utf8(value):
+            text = binding.original.string
+            line = binding.original.line + text[: -len(text.lstrip())].count("\n")
             raise ServiceError(
-                f"{path}, line {number}, is no NAME=value in UTF-8. Write it as API_KEY=value, "
-                "with quotes if the value has blanks in it; or begin the line with #."
-            ) from None
+                f"{path}, line {line}, is no NAME=value in UTF-8. Write it as API_KEY=value, with "
+                "quotes if the value has blanks in it; or begin the line with #."
+            )
         values[name] = value
     return values
 
 
-def _setting(line: str) -> tuple[str, str]:
-    """Raises `ValueError`."""
-    match = re.fullmatch(r"\s*(?:export\s+)?(\w+)\s*=\s*(.*?)\s*", line)
-    if match is None:
-        raise ValueError(line)
-    name, text = match.groups()
-    is_quoted = text.startswith(("'", '"'))
-    if not is_quoted:
-        text = re.split(r"(?:^|\s)#", text, maxsplit=1)[0]
-    lexer = shlex.shlex(text, posix=True)
-    lexer.whitespace_split, lexer.commenters = True, ""
-    words = list(lexer)
-    if is_quoted and words[1:] and not words[1].startswith("#"):
-        raise ValueError(line)
-    return name, words[0] if is_quoted else " ".join(words)
+def _is_utf8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """What `write_env` wrote; empty if there is no such file."""
+    try:
+        text = path.read_text("utf-8")
+    except OSError:
+        return {}
+    return dict(word.split("=", 1) for word in shlex.split(text, comments=True))
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
-    """A file that `read_env` and every POSIX shell read alike; for its owner only."""
+    """A file that every POSIX shell reads as `read_env` does; for its owner only."""
     lines = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
     write_atomically(path, "\n".join(["# Load into a shell: set -a; . .lab/lab.env", *lines, ""]))

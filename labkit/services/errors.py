@@ -19,7 +19,3 @@ class MissingSoftware(ServiceError):
 
 class LabNotRunning(ServiceError):
     """There is no answer where the lab should be."""
-
-
-class Cancelled(Exception):
-    """Ctrl-C, SIGTERM, or another step's failure: this step is not finished, and need not be."""

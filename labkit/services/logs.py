@@ -6,9 +6,12 @@ word of Python's own. Such a line says nothing; those around it do.
 """
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from labkit.services.files import make_folder
 
 LIMIT = 5_000_000
 """Bytes; a longer log is set aside when its process is started again."""
@@ -20,6 +23,18 @@ Marks = dict[bytes, int]
 def set_aside(log: Path) -> Path:
     """Where the log's contents go when it has grown too large; what was there before is dropped."""
     return log.with_suffix(".old.log")
+
+
+def opened(log: Path) -> int:
+    """A descriptor to append to the log, which begins at a new line: the one before may be cut."""
+    make_folder(log.parent)
+    if log.exists() and log.stat().st_size > LIMIT:
+        log.replace(set_aside(log))
+    descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        os.write(descriptor, b"\n")
+    return descriptor
 
 
 def marks(logs: Iterable[Path]) -> Marks:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labkit.services.errors import ServiceError
 from labkit.services.files import make_folder
-from labkit.services.layout import Home
+from labkit.services.home import Home
 
 NAME = "postgresql"
 

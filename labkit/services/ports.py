@@ -1,15 +1,16 @@
 """Which port a service listens on."""
 
+import asyncio
 import random
 import socket
-import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from labkit.services import identity
-from labkit.services.errors import Cancelled, NotReady
-from labkit.services.layout import Home
+import psutil
+
+from labkit.services.errors import NotReady
+from labkit.services.home import Home
 
 LOOPBACK = "127.0.0.1"
 OURS = range(20_000, 32_768)
@@ -22,23 +23,16 @@ PATIENCE = 20.0
 """Seconds to wait for a port that has to be the same again."""
 
 
-def assign(
-    home: Home,
-    name: str,
-    standard: int | None,
-    cancel: threading.Event,
-    *,
-    remembered: bool = True,
-) -> int:
+async def assign(home: Home, name: str, standard: int | None, *, remembered: bool = True) -> int:
     """The port on which this service is to listen; from now on it is remembered.
 
     That of the last time if it is free, else the standard one, else any; without ``remembered``,
     any. Of a home whose addresses are known to others, it is that of the last time or none:
-    raises `NotReady`, which says who has it, after `PATIENCE` seconds; and `Cancelled`.
+    raises `NotReady`, which says who has it, after `PATIENCE` seconds.
     """
     port = home.port(name)
     if home.settled and port is not None:
-        _wait_until_free(port, name, cancel)
+        await _wait_until_free(port, name)
     else:
         port = choose([port, standard] if remembered else [])
     home.remember(f"{name} port", port)
@@ -89,7 +83,7 @@ def _any() -> int:
         return port
 
 
-def _wait_until_free(port: int, name: str, cancel: threading.Event) -> None:
+async def _wait_until_free(port: int, name: str) -> None:
     end = time.monotonic() + PATIENCE
     while not is_free(port):
         if time.monotonic() > end:
@@ -97,12 +91,12 @@ def _wait_until_free(port: int, name: str, cancel: threading.Event) -> None:
                 f"Port {port} ({name}) is taken by {_holder(port)}. Others know the service by "
                 "this port, so it takes no other one. End that program, then start it again."
             )
-        if cancel.wait(0.1):
-            raise Cancelled
+        await asyncio.sleep(0.1)
 
 
 def _holder(port: int) -> str:
-    pid = identity.listener(port)
-    if pid is None:
-        return "another user's program (see `sudo ss -ltnp`)"
-    return f"{identity.command(pid)}, pid {pid}"
+    for connection in psutil.net_connections("tcp"):
+        listens = connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,)
+        if listens and connection.pid is not None:
+            return f"{psutil.Process(connection.pid).name()}, pid {connection.pid}"
+    return "another user's program (see `sudo ss -ltnp`)"

@@ -4,16 +4,18 @@ import contextlib
 import locale
 import shutil
 import signal
-import threading
 from pathlib import Path
 
-from labkit.services import binaries, handshake, identity, ownership, ports
+import psutil
+
+from labkit.services import handshake, ownership, ports, software
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import write_atomically
+from labkit.services.home import Home
 from labkit.services.inherited import inherited
-from labkit.services.layout import Home
 from labkit.services.process import Process, find, start
-from labkit.services.waiting import adopted, run, until_ready
+from labkit.services.ready import adopted, until_ready
+from labkit.services.running import run
 
 NAME = ownership.NAME
 USER = DATABASE = "lab"
@@ -33,42 +35,42 @@ FORGETFUL = {"fsync": "off", "full_page_writes": "off"}
 a kill -9 here too, or no private lab could promise anything."""
 
 
-def up(home: Home, cancel: threading.Event) -> dict[str, str]:
+async def up(home: Home) -> dict[str, str]:
     """Start the database, or adopt the one that runs; returns DATABASE_URL.
 
-    Data survives. Raises `NotReady` with the log's tail, `MissingSoftware`, or `Cancelled`.
+    Data survives. Raises `NotReady` with the log's tail, or `MissingSoftware`.
     """
     running = find(NAME, home.run_dir)
-    if running is not None and adopted(running, lambda: _wait(running, home, cancel)):
+    if running is not None and await adopted(running, lambda: _wait(running, home)):
         return urls(home)
-    software = binaries.need_postgresql()
+    installed = software.postgresql()
     data = ownership.folder(home) / "data"
     if not (data / "PG_VERSION").exists():
-        _initialise(software, data, home, cancel)
-    _check_version(software, data)
+        await _initialise(installed, data, home)
+    _check_version(installed, data)
     for attempt in range(TRIES):
         standard = PORT if home.durable else None
-        ports.assign(home, NAME, standard, cancel, remembered=attempt == 0)
+        await ports.assign(home, NAME, standard, remembered=attempt == 0)
         try:
-            _wait(_start(software, data, home), home, cancel)
+            await _wait(_start(installed, data, home), home)
             return urls(home)
         except PortTaken:
             continue
         except handshake.Refused as refused:
             if refused.code != handshake.NO_DATABASE:
                 raise ServiceError(_refusal(home, refused)) from refused
-        _create_database(software, home, cancel)
+        await _create_database(installed, home)
         return urls(home)
     raise NotReady("PostgreSQL found each port taken that it tried: see `ss -ltnp`.")
 
 
-def down(home: Home, *, graceful: bool = True) -> None:
+async def down(home: Home, *, graceful: bool = True) -> None:
     """Stop it: open connections are closed, and either way nothing committed is lost.
 
     Not graceful spares the checkpoint; the next start then recovers from the log.
     """
     if (process := find(NAME, home.run_dir)) is not None:
-        process.stop(signal.SIGINT if graceful else signal.SIGQUIT, deadline=30)
+        await process.stop(signal.SIGINT if graceful else signal.SIGQUIT, deadline=30)
 
 
 def urls(home: Home) -> dict[str, str]:
@@ -76,9 +78,7 @@ def urls(home: Home) -> dict[str, str]:
     return {"DATABASE_URL": f"postgresql://{login}/{DATABASE}"}
 
 
-def _initialise(
-    software: binaries.PostgreSQL, data: Path, home: Home, cancel: threading.Event
-) -> None:
+async def _initialise(installed: software.PostgreSQL, data: Path, home: Home) -> None:
     """Make the data directory under another name first: what is interrupted is not taken for it."""
     draft, secret = data.with_name("draft"), data.with_name("password")
     user = ownership.other_user()
@@ -89,9 +89,8 @@ def _initialise(
     options = ["--auth=scram-sha-256", f"--username={USER}", f"--pwfile={secret}", "--no-sync"]
     coding = ["--encoding=UTF8", "--locale=C", f"--lc-ctype={_letters()}"]
     try:
-        run(
-            [software.program("initdb"), "-D", draft, *options, *coding],
-            cancel=cancel,
+        await run(
+            [installed.program("initdb"), "-D", draft, *options, *coding],
             env=_environment(),
             user=user,
             cwd=data.parent,
@@ -118,23 +117,23 @@ def _letters() -> str:
         locale.setlocale(locale.LC_CTYPE, before)
 
 
-def _check_version(software: binaries.PostgreSQL, data: Path) -> None:
+def _check_version(installed: software.PostgreSQL, data: Path) -> None:
     made_by = (data / "PG_VERSION").read_text().strip()
-    if software.version().split(".")[0] != made_by:
+    if installed.version().split(".")[0] != made_by:
         raise ServiceError(
             f"The data in {data} was made by PostgreSQL {made_by}; installed is "
-            f"{software.version()}.\nInstall PostgreSQL {made_by} again, or start from nothing: "
+            f"{installed.version()}.\nInstall PostgreSQL {made_by} again, or start from nothing: "
             f"rm -r '{data}'"
         )
 
 
-def _start(software: binaries.PostgreSQL, data: Path, home: Home) -> Process:
+def _start(installed: software.PostgreSQL, data: Path, home: Home) -> Process:
     _discard_stale_pid(data)
     settings = SETTINGS | {"port": str(home.port(NAME))} | ({} if home.durable else FORGETFUL)
     options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     return start(
         NAME,
-        [software.program("postgres"), "-D", data, *options],
+        [installed.program("postgres"), "-D", data, *options],
         run_dir=home.run_dir,
         log=home.log(NAME),
         env=_environment(),
@@ -153,21 +152,22 @@ def _discard_stale_pid(data: Path) -> None:
         pid = int(pid_file.read_text().splitlines()[0])
     except (OSError, ValueError, IndexError):
         return
-    lives = identity.started(pid) is not None
-    if not (lives and identity.command(pid).rpartition("/")[2].startswith("postgres")):
-        pid_file.unlink()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE and process.name().startswith("postgres"):
+            return
+    pid_file.unlink()
 
 
-def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
+async def _wait(process: Process, home: Home) -> None:
     url = urls(home)["DATABASE_URL"]
-    until_ready(process, lambda: handshake.postgresql(url), deadline=START_DEADLINE, cancel=cancel)
+    await until_ready(process, lambda: handshake.postgresql(url), deadline=START_DEADLINE)
 
 
-def _create_database(software: binaries.PostgreSQL, home: Home, cancel: threading.Event) -> None:
+async def _create_database(installed: software.PostgreSQL, home: Home) -> None:
     where = ["--host", ports.LOOPBACK, "--port", str(home.port(NAME)), "--username", USER]
-    run(
-        [software.program("createdb"), *where, "--maintenance-db=postgres", DATABASE],
-        cancel=cancel,
+    await run(
+        [installed.program("createdb"), *where, "--maintenance-db=postgres", DATABASE],
         env=_environment() | {"PGPASSWORD": home.password(NAME)},
         cwd=Path("/"),
     )

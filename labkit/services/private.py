@@ -1,29 +1,23 @@
-"""Services of one's own, for as long as a `with` block lasts."""
+"""Services of one's own, for as long as an `async with` block lasts."""
 
+import asyncio
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from labkit.closing import in_thread
 from labkit.services import postgresql, rabbitmq
 from labkit.services.environment import OWN, ROOT, api_key
-from labkit.services.errors import Cancelled
-from labkit.services.layout import Home, Tls
+from labkit.services.home import Home, Tls
 from labkit.services.process import recorded
 
-STARTERS: tuple[Callable[[Home, threading.Event], dict[str, str]], ...] = (
-    rabbitmq.up,
-    postgresql.up,
-)
 
-
-@contextmanager
-def private_services(
+@asynccontextmanager
+async def private_services(
     home: Path, *, durable: bool = True, tls: Tls | None = None
-) -> Iterator[dict[str, str]]:
+) -> AsyncIterator[dict[str, str]]:
     """A RabbitMQ and a PostgreSQL under `home`; yields AMQP_URL, SERVER_AMQP_URL, ADMIN_AMQP_URL,
     MANAGEMENT_URL, BROKER_HOME, DATABASE_URL and API_KEY.
 
@@ -31,39 +25,33 @@ def private_services(
     outlives it. With `durable=True` the data stays in `home`, and the next block finds it again;
     else it survives a kill -9 but no power cut, and is gone at the end, which comes at once. With
     `tls` the broker speaks AMQP over nothing else.
+
+    Raises `MissingSoftware`, `NotReady` with the end of a log, or another `ServiceError`.
     """
-    with private_home(home, durable=durable, tls=tls) as (environment, _):
+    async with private_home(home, durable=durable, tls=tls) as (environment, _):
         yield environment
 
 
-@contextmanager
-def private_home(
+@asynccontextmanager
+async def private_home(
     home: Path, *, durable: bool = True, tls: Tls | None = None
-) -> Iterator[tuple[dict[str, str], Home]]:
+) -> AsyncIterator[tuple[dict[str, str], Home]]:
     """The same, for tests that also break them: `mishaps` takes the second value."""
-    place = Home(home.resolve(), durable=durable, tls=tls)
-    place.make()
-    with _guard(place):
-        # An environment with these is no longer in the lab.
-        yield _start(place) | {"API_KEY": api_key(place), OWN: ""}, place
-
-
-def _start(home: Home) -> dict[str, str]:
-    """Both, side by side. They start in threads, which no Ctrl-C can interrupt half-way."""
-    cancel = threading.Event()
-    with ThreadPoolExecutor() as pool:
-        futures = [pool.submit(start, home, cancel) for start in STARTERS]
+    made = Home(home.resolve(), durable=durable, tls=tls)
+    made.make()
+    async with _guard(made):
         try:
-            wait(futures, return_when=FIRST_EXCEPTION)
-        finally:
-            cancel.set()  # no matter to those that are ready
-    # A cancelled one only tells that the other failed.
-    futures.sort(key=lambda future: isinstance(future.exception(), Cancelled))
-    return {name: url for future in futures for name, url in future.result().items()}
+            async with asyncio.TaskGroup() as group:
+                starts = [group.create_task(service.up(made)) for service in (rabbitmq, postgresql)]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        environment = starts[0].result() | starts[1].result()
+        # An environment with these is no longer in the lab.
+        yield environment | {"API_KEY": api_key(made), OWN: ""}, made
 
 
-@contextmanager
-def _guard(home: Home) -> Iterator[None]:
+@asynccontextmanager
+async def _guard(home: Home) -> AsyncIterator[None]:
     """A process that stops the services when its standard input closes, be it by us or our end."""
     how = "durable" if home.durable else "forgetful"
     guard = subprocess.Popen(
@@ -78,6 +66,6 @@ def _guard(home: Home) -> Iterator[None]:
         ours = recorded(home.run_dir)
         if guard.stdin is not None:
             guard.stdin.close()
-        guard.wait()
+        await in_thread(guard.wait)
         for process in ours:
             process.alive()  # the guard has ended our children, but only we can collect them

@@ -4,6 +4,7 @@ A pid alone identifies nothing: the system hands it out again. A record therefor
 *and* the moment the process started; a process is ours only if both agree.
 """
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -13,9 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from labkit.services import identity, logs
-from labkit.services.errors import ServiceError
+import psutil
+
+from labkit.services import logs
+from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import make_folder, read_json, tail, write_json
+from labkit.services.running import as_user
+
+IN_USE = ("eaddrinuse", "already in use", "already bound")
+"""What programs say when another one has their port."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class Process:
         """Whether it runs. Collects its exit status if it is our child and has ended."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
-        return identity.started(self.pid) == self.started
+        return _started(self.pid) == self.started
 
     def recorded(self) -> bool:
         """False once it was stopped on purpose (`make down`)."""
@@ -43,30 +50,40 @@ class Process:
         content = read_json(self.record)
         return [str(part) for part in content.get("command", [])]
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
+    def cpu_seconds(self) -> float | None:
+        """The processor time that it has used since it started; None if it has ended."""
+        if not self.alive():
+            return None
+        used = psutil.Process(self.pid).cpu_times()
+        return used.user + used.system
+
+    def descendants(self) -> list[int]:
+        """The pids of its children, and of theirs. PostgreSQL's have sessions of their own."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+        return []
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
         """Signal it, wait up to `deadline` seconds, then kill it, and all that it left behind."""
         if self.alive():
-            _signal([self.pid], number)
+            send([self.pid], number)
             # What is frozen hears nothing: let it go on, so that it can end.
-            _signal([self.pid, *identity.descendants(self.pid)], signal.SIGCONT)
+            send([self.pid, *self.descendants()], signal.SIGCONT)
         end = time.monotonic() + deadline
-        while self.alive() and time.monotonic() < end:
-            time.sleep(0.02)
-        self.kill()
+        while self.alive() and time.monotonic() < end:  # noqa: ASYNC110  (no event tells of it)
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(self.kill)
 
     def kill(self) -> None:
         """SIGKILL to the process and its whole session; returns when they are gone."""
         end = time.monotonic() + 5
         while members := self._members():
-            _signal(members, signal.SIGKILL)
+            send(members, signal.SIGKILL)
             if time.monotonic() > end:
                 raise ServiceError(f"{self.name} (pid {self.pid}) cannot be stopped: look at `ps`.")
             time.sleep(0.02)
         self._collect(end)
-        self._forget()
-
-    def _forget(self) -> None:
-        """Another process may have started the next one of this name already: its record stays."""
+        # Another process may have started the next one of this name already: its record stays.
         if load(self.name, self.record.parent) in (self, None):
             self.record.unlink(missing_ok=True)
 
@@ -76,15 +93,23 @@ class Process:
             while os.waitpid(self.pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
                 time.sleep(0.01)
 
-    def log_tail(self, lines: int = 15) -> str:
-        return tail(self.log, lines)
-
     def _members(self) -> list[int]:
         """The live processes of its session. A pid cannot be reused while its session has members,
         so these are ours unless another process is now called by our pid."""
-        if not self.alive() and identity.started(self.pid) is not None:
+        if not self.alive() and _started(self.pid) is not None:
             return []
-        return identity.session(self.pid)
+        return [pid for pid in psutil.pids() if _session(pid) == self.pid and _started(pid)]
+
+    def log_tail(self, lines: int = 15) -> str:
+        return tail(self.log, lines)
+
+    def ended(self) -> NotReady:
+        """The error for one that ended while it was waited for: with the end of its log."""
+        log = self.log_tail(40).lower()
+        kind = PortTaken if any(mark in log for mark in IN_USE) else NotReady
+        return kind(
+            f"{self.name} ended while starting. The end of its log, {self.log}:\n{self.log_tail()}"
+        )
 
 
 def start(
@@ -103,7 +128,7 @@ def start(
     """
     make_folder(run_dir)
     command = [str(part) for part in argv]
-    descriptor = _open(log)
+    descriptor = logs.opened(log)
     try:
         child = subprocess.Popen(
             command,
@@ -114,7 +139,7 @@ def start(
             cwd=cwd,
             umask=0o077,  # data, logs and sockets are for their owner, whatever the user's umask
             start_new_session=True,
-            **identity.run_as(user),
+            **as_user(user),
         )
     except OSError as error:
         raise ServiceError(f"{name} cannot be started: {error}") from error
@@ -122,13 +147,12 @@ def start(
         os.close(descriptor)
     # It is to outlive this object, which would complain; `alive` collects the exit status.
     child.returncode = 0
-    started = identity.started(child.pid) or ""
-    process = Process(name, child.pid, started, log, run_dir / f"{name}.json")
+    process = Process(name, child.pid, _started(child.pid) or "", log, run_dir / f"{name}.json")
     write_json(
         process.record,
         {
-            "pid": child.pid,
-            "started": started,
+            "pid": process.pid,
+            "started": process.started,
             "command": command,
             "log": str(log),
             "folder": _folder(run_dir),
@@ -137,31 +161,13 @@ def start(
     return process
 
 
-def _open(log: Path) -> int:
-    """A descriptor to append to the log, which begins at a new line: the one before may be cut."""
-    make_folder(log.parent)
-    if log.exists() and log.stat().st_size > logs.LIMIT:
-        log.replace(logs.set_aside(log))
-    descriptor = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        os.write(descriptor, b"\n")
-    return descriptor
-
-
-def _folder(run_dir: Path) -> str:
-    """The folder itself, whatever its name: it may be renamed, and a copy of it is another one."""
-    status = run_dir.stat()
-    return f"{status.st_dev} {status.st_ino}"
-
-
 def load(name: str, run_dir: Path) -> Process | None:
     """What the record says, whether that process lives or not; None in a copy of the folder, whose
     records are of the original's processes.
     """
     record = run_dir / f"{name}.json"
     content = read_json(record)
-    if content and content.get("folder", _folder(run_dir)) != _folder(run_dir):
+    if content and content.get("folder") != _folder(run_dir):
         return None
     try:
         return Process(
@@ -177,13 +183,42 @@ def find(name: str, run_dir: Path) -> Process | None:
     return process if process is not None and process.alive() else None
 
 
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+def recorded(run_dir: Path) -> list[Process]:
+    """Every process that has a record, alive or not."""
+    names = sorted(path.stem for path in run_dir.glob("*.json"))
+    return [process for name in names if (process := load(name, run_dir))]
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def recorded(run_dir: Path) -> list[Process]:
-    """Every process that has a record, alive or not."""
-    names = sorted(path.stem for path in run_dir.glob("*.json"))
-    return [process for name in names if (process := load(name, run_dir))]
+def _started(pid: int) -> str | None:
+    """When it started, in seconds since boot: a change of the clock does not change it. None if
+    there is no such process, or only its exit status is left (a zombie).
+    """
+    try:
+        process = psutil.Process(pid)
+        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return None
+        return f"{process.create_time() - psutil.boot_time():.2f}"
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _folder(run_dir: Path) -> str:
+    """The folder itself, whatever its name: it may be renamed, and a copy of it is another one."""
+    try:
+        status = run_dir.stat()
+    except OSError:
+        return ""
+    return f"{status.st_dev} {status.st_ino}"

@@ -2,18 +2,17 @@
 
 import shutil
 import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from labkit.services import binaries, erlang, handshake, ports, users
+from labkit.services import erlang, handshake, ports, software, users
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import make_folder, write_atomically
+from labkit.services.home import Home, Tls
 from labkit.services.inherited import inherited
-from labkit.services.layout import Home, Tls
 from labkit.services.plain_path import plain
 from labkit.services.process import Process, find, start
-from labkit.services.waiting import adopted, until_ready
+from labkit.services.ready import adopted, until_ready
 
 NAME, EPMD = "rabbitmq", "epmd"
 NODE = "lab@localhost"
@@ -74,25 +73,25 @@ ERLANG_FLAGS = (
 )
 
 
-def up(home: Home, cancel: threading.Event) -> dict[str, str]:
+async def up(home: Home) -> dict[str, str]:
     """Start the node, or adopt the one that runs; returns its addresses, one for each user.
 
     Data survives: queues and virtual hosts are those of the last time. Raises `NotReady`
-    with the log's tail, `MissingSoftware`, or `Cancelled`.
+    with the log's tail, or `MissingSoftware`.
     """
     running = find(NAME, home.run_dir)
-    if running is not None and adopted(running, lambda: _wait(running, home, cancel)):
+    if running is not None and await adopted(running, lambda: _wait(running, home)):
         return users.urls(home)
-    software = binaries.need_rabbitmq()
+    installed = software.rabbitmq()
     for attempt in range(TRIES):
         remembered = attempt == 0
-        _start_epmd(home, software, cancel, remembered=remembered)
+        await _start_epmd(home, installed, remembered=remembered)
         try:
-            _start(home, software, cancel, remembered=remembered)
+            await _start(home, installed, remembered=remembered)
             return users.urls(home)
         except BaseException as error:
             # Half-booted it does not listen to SIGTERM, and it has nothing to save.
-            down(home, graceful=False)
+            await down(home, graceful=False)
             if not isinstance(error, PortTaken):
                 raise
     raise NotReady(
@@ -100,67 +99,63 @@ def up(home: Home, cancel: threading.Event) -> dict[str, str]:
     )
 
 
-def down(home: Home, *, graceful: bool = True) -> None:
+async def down(home: Home, *, graceful: bool = True) -> None:
     """Stop node and epmd. Not graceful: at once, for a node whose data may go."""
     for name in (NAME, EPMD):  # in this order: a stopping node still talks to its epmd
         if (process := find(name, home.run_dir)) is not None:
-            process.stop(signal.SIGTERM, deadline=20 if graceful and name == NAME else 0)
+            await process.stop(signal.SIGTERM, deadline=20 if graceful and name == NAME else 0)
 
 
-def _start_epmd(
-    home: Home, software: binaries.RabbitMQ, cancel: threading.Event, *, remembered: bool
-) -> None:
+async def _start_epmd(home: Home, installed: software.RabbitMQ, *, remembered: bool) -> None:
     """The Erlang port mapper. A node starts one by itself, which is then never stopped."""
     if find(EPMD, home.run_dir) is not None:
         return
-    port = ports.assign(home, EPMD, None, cancel, remembered=remembered)
+    port = await ports.assign(home, EPMD, None, remembered=remembered)
     epmd = start(
         EPMD,
-        [software.epmd, "-port", str(port), "-address", ports.LOOPBACK],
+        [installed.epmd, "-port", str(port), "-address", ports.LOOPBACK],
         run_dir=home.run_dir,
         log=home.log(EPMD),
         env=environment(home),
     )
-    until_ready(epmd, lambda: handshake.epmd(port), deadline=10, cancel=cancel)
+    await until_ready(epmd, lambda: handshake.epmd(port), deadline=10)
 
 
-def _start(
-    home: Home, software: binaries.RabbitMQ, cancel: threading.Event, *, remembered: bool
-) -> None:
+async def _start(home: Home, installed: software.RabbitMQ, *, remembered: bool) -> None:
     folder = _folder(home)
     make_folder(home.path / NAME)
     _discard_half_made(folder)
     for name, standard in {"amqp": AMQP_PORT, "management": MANAGEMENT_PORT, "dist": None}.items():
         preferred = standard if home.durable else None
-        ports.assign(home, name, preferred, cancel, remembered=remembered)
+        await ports.assign(home, name, preferred, remembered=remembered)
     _write_configuration(home)
-    applications = erlang.narrow(software.server, [PLUGIN], folder)
+    applications = erlang.narrow(installed.server, [PLUGIN], folder)
     write_atomically(folder / "rabbitmq-env.conf", applications)
     process = start(
         NAME,
-        [software.server],
+        [installed.server],
         run_dir=home.run_dir,
         log=home.log(NAME),
         env=environment(home),
         cwd=folder,
     )
-    _wait(process, home, cancel)
+    await _wait(process, home)
     (folder / "complete").touch(mode=0o600)
 
 
-def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
+async def _wait(process: Process, home: Home) -> None:
     """Until it lets its first user in; then it gets the others."""
     address = users.urls(home)
-    checks: list[Callable[[], str]] = [
+    checks: list[Callable[[], Awaitable[str]]] = [
         lambda: handshake.amqp(address["ADMIN_AMQP_URL"]),
         lambda: handshake.management(address["MANAGEMENT_URL"]),
     ]
     for check in checks:
         try:
-            until_ready(process, check, deadline=START_DEADLINE, cancel=cancel)
+            await until_ready(process, check, deadline=START_DEADLINE)
         except handshake.Refused as refused:
             raise ServiceError(_refusal(home, refused)) from refused
-    users.make(home)
+    await users.make(home)
 
 
 def _refusal(home: Home, refused: handshake.Refused) -> str:

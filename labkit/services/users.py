@@ -1,15 +1,12 @@
 """The users of a private broker: their passwords, their addresses, and how they are made."""
 
-import base64
-import json
-import urllib.request
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
-from labkit.broker.permissions import USERS, definitions
-from labkit.services import ports
+from labkit.services import handshake, ports
 from labkit.services.environment import BROKER_HOME
 from labkit.services.errors import ServiceError
-from labkit.services.layout import Home
+from labkit.services.home import Home
+from labkit.services.permissions import USERS, definitions
 
 BORN_WITH = "lab"
 """The user that a node makes by itself when it first starts; it then lets the others in."""
@@ -33,25 +30,13 @@ def urls(home: Home) -> dict[str, str]:
     return addresses | {"MANAGEMENT_URL": management, BROKER_HOME: str(home.path)}
 
 
-def make(home: Home) -> None:
+async def make(home: Home) -> None:
     """Users, passwords and permissions are what they have to be, whatever they were before.
 
     One request of some 20 ms, so it is done at each start: data of an older lab gets them, too.
     """
-    address = urlsplit(urls(home)["MANAGEMENT_URL"])
-    login = f"{unquote(address.username or '')}:{unquote(address.password or '')}"
-    everybody = definitions({user.name: password(home, user.name) for user in USERS})
-    request = urllib.request.Request(
-        f"http://{address.hostname}:{address.port}/api/definitions",
-        data=json.dumps(everybody).encode(),
-        headers={
-            "Authorization": f"Basic {base64.b64encode(login.encode()).decode()}",
-            "Content-Type": "application/json",
-        },
-    )
-    # Never through a proxy: HTTP_PROXY is common in schools, and 127.0.0.1 is not its business.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    wanted = definitions({user.name: password(home, user.name) for user in USERS})
     try:
-        opener.open(request, timeout=30).close()
+        await handshake.ask(f"{urls(home)['MANAGEMENT_URL']}/api/definitions", body=wanted)
     except OSError as error:
         raise ServiceError(f"RabbitMQ does not take the lab's users: {error}") from error

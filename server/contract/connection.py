@@ -1,11 +1,16 @@
 """A connection to the broker, as the server and the client open it."""
 
+import logging
 from typing import Any
 
 import aio_pika
 from aio_pika.abc import TimeoutType
 
 from server.contract import undecodable as undecodable  # both sides read tolerantly
+
+# Our errors repeat its warnings, in the caller's place and words. A program that wants
+# to see them configures logging, and does.
+logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT, HEARTBEAT = 5, 10
 """Seconds. A broker that says nothing for three heartbeats is gone."""

@@ -15,7 +15,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 
-from labkit.broker.permissions import CLIENT, SERVER
+from labkit.services.permissions import CLIENT, SERVER
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
 from server.settings import Settings

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labkit.broker.permissions import USERS, definitions, hashed
+from labkit.services.permissions import USERS, definitions, hashed
 from labkit.services.environment import read_env
 from tests.support import HOME
 

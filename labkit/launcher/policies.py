@@ -5,7 +5,7 @@ An administrator sets them by name pattern, beside what the queues were declared
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -56,24 +56,24 @@ class Policy:
         return f'echo "url = $MANAGEMENT_URL/api/{self.kind}/{place}" | curl --fail -X DELETE -K -'
 
 
-def harmful(management_url: str) -> Iterator[Policy]:
+async def harmful(management_url: str) -> AsyncIterator[Policy]:
     """All policies that reach queues of ours, in any virtual host. Raises `OSError`.
 
     Queues are asked for only where there is a policy: a list of all takes a busy broker seconds.
     """
     for kind in KINDS:
-        for each in handshake.ask(management_url, f"/api/{kind}"):
-            names = _queues(management_url, each["vhost"])
+        for each in await handshake.ask(f"{management_url}/api/{kind}"):
+            names = await _queues(management_url, each["vhost"])
             reached = [name for name in names if _applies(each, name)]
             if reached:
                 yield Policy(kind, each["vhost"], each["name"], reached, each["definition"])
 
 
-def _queues(management_url: str, vhost: str) -> list[str]:
+async def _queues(management_url: str, vhost: str) -> list[str]:
     """The names of ours; none if the virtual host was deleted since its policies were listed."""
-    path = f"/api/queues/{quote(vhost, safe='')}?disable_stats=true"
+    address = f"{management_url}/api/queues/{quote(vhost, safe='')}?disable_stats=true"
     try:
-        there = {queue["name"] for queue in handshake.ask(management_url, path)}
+        there = {queue["name"] for queue in await handshake.ask(address)}
     except handshake.Refused as refused:
         if refused.code != "404":
             raise

@@ -28,20 +28,10 @@ POSTGRES = (
     "/opt/homebrew/opt/postgresql@*/bin/postgres",
     "/usr/local/opt/postgresql@*/bin/postgres",
 )
-
-INSTALL = {
-    "pip": (
-        "pip:        Debian, Ubuntu and Windows (WSL): sudo apt install python3-venv"
-        " · macOS: brew install python@3.13"
-    ),
-    "RabbitMQ": (
-        "RabbitMQ:   Debian, Ubuntu and Windows (WSL): sudo apt install rabbitmq-server"
-        " · macOS: brew install rabbitmq"
-    ),
-    "PostgreSQL": (
-        "PostgreSQL: Debian, Ubuntu and Windows (WSL): sudo apt install postgresql"
-        " · macOS: brew install postgresql@17"
-    ),
+INSTALL = {  # Debian's package, and Homebrew's
+    "pip": ("python3-venv", "python@3.13"),
+    "RabbitMQ": ("rabbitmq-server", "rabbitmq"),
+    "PostgreSQL": ("postgresql", "postgresql@17"),
 }
 DOCKER = "Or, with Docker and nothing else: docker compose up -d --build --wait"
 
@@ -50,6 +40,11 @@ DOCKER = "Or, with Docker and nothing else: docker compose up -d --build --wait"
 class RabbitMQ:
     server: Path
     epmd: Path
+
+    def version(self) -> str:
+        """From the name of the folder it lives in: asking the broker itself takes a second."""
+        match = re.search(r"(\d+\.\d+\.\d+)", str(self.server.resolve()))
+        return match.group(1) if match else "of unknown version"
 
 
 @dataclass(frozen=True)
@@ -69,47 +64,41 @@ class PostgreSQL:
         return match.group() if match else "of unknown version"
 
 
-def rabbitmq() -> RabbitMQ | None:
+def rabbitmq() -> RabbitMQ:
+    """Raises `MissingSoftware`, which says what to install."""
     server = _newest(RABBITMQ_SERVER) or _on_path("rabbitmq-server", unless="/usr/sbin")
     epmd = _newest(EPMD) or _on_path("epmd")
-    return RabbitMQ(server, epmd) if server and epmd else None
+    if server is None or epmd is None:
+        raise MissingSoftware(advice(["RabbitMQ"]))
+    return RabbitMQ(server, epmd)
 
 
-def rabbitmq_version(installed: RabbitMQ) -> str:
-    """From the name of the folder it lives in: asking the broker itself takes a second."""
-    match = re.search(r"(\d+\.\d+\.\d+)", str(installed.server.resolve()))
-    return match.group(1) if match else "of unknown version"
-
-
-def postgresql() -> PostgreSQL | None:
+def postgresql() -> PostgreSQL:
+    """Raises `MissingSoftware`, which says what to install."""
     server = _newest(POSTGRES) or _on_path("postgres")
-    complete = server is not None and server.with_name("initdb").exists()
-    return PostgreSQL(server.parent) if server and complete else None
+    if server is None or not server.with_name("initdb").exists():
+        raise MissingSoftware(advice(["PostgreSQL"]))
+    return PostgreSQL(server.parent)
 
 
 def missing() -> list[str]:
     """Which of the two is not here."""
-    found = {"RabbitMQ": rabbitmq(), "PostgreSQL": postgresql()}
-    return [name for name, where in found.items() if where is None]
-
-
-def need_rabbitmq() -> RabbitMQ:
-    """Raises `MissingSoftware`, which says what to install."""
-    if found := rabbitmq():
-        return found
-    raise MissingSoftware(advice(["RabbitMQ"]))
-
-
-def need_postgresql() -> PostgreSQL:
-    """Raises `MissingSoftware`, which says what to install."""
-    if found := postgresql():
-        return found
-    raise MissingSoftware(advice(["PostgreSQL"]))
+    names = []
+    for name, need in {"RabbitMQ": rabbitmq, "PostgreSQL": postgresql}.items():
+        try:
+            need()
+        except MissingSoftware:
+            names.append(name)
+    return names
 
 
 def advice(names: Sequence[str]) -> str:
     """What to install, one line for each name."""
-    lines = [INSTALL[name] for name in names]
+    lines = [
+        f"{name + ':':<11} Debian, Ubuntu and Windows (WSL): sudo apt install {INSTALL[name][0]}"
+        f" · macOS: brew install {INSTALL[name][1]}"
+        for name in names
+    ]
     return "\n".join([f"Not installed: {' and '.join(names)}.", *lines, DOCKER])
 
 
@@ -117,12 +106,8 @@ def _newest(patterns: Sequence[str]) -> Path | None:
     """Of the first pattern that matches anything, the match with the highest version."""
     for pattern in patterns:
         if matches := glob.glob(pattern):
-            return Path(max(matches, key=_version_key))
+            return Path(max(matches, key=lambda path: [int(n) for n in re.findall(r"\d+", path)]))
     return None
-
-
-def _version_key(path: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", path)]
 
 
 def _on_path(name: str, unless: str | None = None) -> Path | None:

@@ -1,4 +1,4 @@
-"""`python -m labkit.services.supervisor HOME NAME ROLE`: starts the server's process again when it
+"""`python -m labkit.launcher.supervisor HOME NAME ROLE`: starts the server's process again when it
 dies, as systemd or Docker would. It outlives its starter, as what it watches does.
 
 A process whose record is gone was stopped on purpose: then the supervisor ends, too. If only the
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labkit.services import environment, logs, venv
-from labkit.services.layout import Home
+from labkit.launcher import venv
+from labkit.services import environment, logs
+from labkit.services.home import Home
 from labkit.services.process import Process, find, load, start
 
 LOOK = 0.1
@@ -54,12 +55,6 @@ def up(home: Home, name: str, role: str, env: dict[str, str]) -> None:
         env=env,
         cwd=environment.ROOT,
     )
-
-
-def down(home: Home, name: str) -> None:
-    """End it, and not what it watches."""
-    if (process := supervises(home, name)) is not None:
-        process.stop()
 
 
 def supervises(home: Home, name: str) -> Process | None:

@@ -12,7 +12,7 @@ It leads to all queues by name, and cannot be opened for some of them only. So a
 publish a request may put a message into any queue whose name they know: the server takes nothing
 that it finds in a queue on trust. What they never may is to take one out.
 
-Only the standard library: the services start before any package is installed.
+Only the standard library: `docker/passwords.py` runs on a Python without packages.
 """
 
 import base64

@@ -1,15 +1,15 @@
 """JupyterLab on the loopback interface, with settings of its own."""
 
-import threading
 from pathlib import Path
 
-from labkit.services import handshake, ports, venv
+from labkit.launcher import venv
+from labkit.services import handshake, ports
 from labkit.services.environment import ROOT
 from labkit.services.errors import NotReady, PortTaken
 from labkit.services.files import write_json
-from labkit.services.layout import Home
+from labkit.services.home import Home
 from labkit.services.process import Process, find, start
-from labkit.services.waiting import adopted, until_ready
+from labkit.services.ready import adopted, until_ready
 
 NAME = "jupyter"
 PORT = 8888
@@ -19,16 +19,16 @@ FIRST_PAGE = "notebooks/00_start_here.ipynb"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
-def up(home: Home, services: dict[str, str], cancel: threading.Event) -> str:
+async def up(home: Home) -> str:
     """Start JupyterLab, or adopt the one that runs; says where it is."""
     running = find(NAME, home.run_dir)
-    if running is not None and adopted(running, lambda: _wait(running, home, cancel)):
+    if running is not None and await adopted(running, lambda: _wait(running, home)):
         return f"port {home.port(NAME)} (ran already)"
     _configure(home.path / NAME)
     for attempt in range(TRIES):
-        ports.assign(home, NAME, PORT, cancel, remembered=attempt == 0)
+        await ports.assign(home, NAME, PORT, remembered=attempt == 0)
         try:
-            _wait(_start(home, services), home, cancel)
+            await _wait(_start(home), home)
             return f"port {home.port(NAME)}"
         except PortTaken:
             continue
@@ -41,22 +41,21 @@ def url(home: Home) -> str:
     return f"{_address(home)}/lab{page}?token={home.password(NAME)}"
 
 
-def answers(home: Home) -> str:
+async def answers(home: Home) -> str:
     """Its version. Raises `OSError` if it does not answer."""
-    return handshake.jupyter(_address(home), home.password(NAME))
+    return await handshake.jupyter(_address(home), home.password(NAME))
 
 
 def _address(home: Home) -> str:
     return f"http://{ports.LOOPBACK}:{home.port(NAME)}"
 
 
-def _wait(process: Process, home: Home, cancel: threading.Event) -> None:
-    until_ready(process, lambda: answers(home), deadline=START_DEADLINE, cancel=cancel)
+async def _wait(process: Process, home: Home) -> None:
+    await until_ready(process, lambda: answers(home), deadline=START_DEADLINE)
 
 
-def _start(home: Home, services: dict[str, str]) -> Process:
+def _start(home: Home) -> Process:
     folder = home.path / NAME
-    inherited = {k: v for k, v in venv.environment().items() if not k.startswith("JUPYTER")}
     own = {
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_DATA_DIR": str(folder / "data"),
@@ -71,7 +70,7 @@ def _start(home: Home, services: dict[str, str]) -> Process:
         [venv.PYTHON, "-m", "jupyterlab", "--no-browser", f"--ServerApp.port={home.port(NAME)}"],
         run_dir=home.run_dir,
         log=home.log(NAME),
-        env=inherited | services | own,
+        env=venv.environment() | own,
         cwd=ROOT,
     )
 

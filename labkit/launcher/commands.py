@@ -1,0 +1,116 @@
+"""The commands themselves, in the virtual environment: `make`'s targets, and `run`."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+
+from labkit.launcher import lab, testing, venv, watch
+from labkit.launcher.doctor import doctor
+from labkit.launcher.progress import Progress
+from labkit.services import environment
+from labkit.services.errors import ServiceError
+
+COMMANDS = {
+    "lab": "start everything, JupyterLab included; Ctrl-C ends it",
+    "up": "start everything but JupyterLab, in the background",
+    "down": "stop everything; your data stays",
+    "doctor": "say what works, and how to fix what does not",
+    "test": "lint, types, tests and notebooks, on services of their own",
+    "unit": "the tests that need no service, in seconds",
+    "docs": "run the examples of the API and write its documents, on services of their own",
+    "demo": "the four examples of the API, against the running lab",
+    "bench": "measure what is claimed to be fast",
+    "soak": "10 minutes of load and faults, on services of their own, and a verdict",
+    "run": "run a program in the lab's environment: run -- CMD ...",
+}
+PROGRAMS = {"docs": "reference", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
+"""Targets that are modules, run against the lab."""
+ALONE = ("docs", "soak")
+"""Those that need no lab: they have services of their own."""
+TESTS = {"test": testing.run, "unit": testing.unit}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python3 -m labkit.launcher", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if name == "run":
+            command.add_argument("program", nargs="+")
+    arguments = parser.parse_args()
+    try:
+        code = _interruptible(_prepare(arguments.command))
+    except ServiceError as error:
+        print(f"\n{error}", file=sys.stderr)  # noqa: T201 - the command line's own output
+        return 1
+    if arguments.command == "run":
+        return _become(arguments.program)
+    if arguments.command in PROGRAMS and code == 0:
+        return _become([str(venv.PYTHON), "-m", PROGRAMS[arguments.command]])
+    return code
+
+
+async def _prepare(command: str) -> int:
+    """Do what the command says, or what the program needs that it stands for."""
+    if command == "doctor":
+        return await doctor()
+    async with Progress() as progress:
+        if command == "lab":
+            return await watch.run(progress)
+        if command in TESTS:
+            return await TESTS[command](progress)
+        if command == "down":
+            await lab.down(progress)
+        elif command in ALONE:
+            await lab.install(progress)
+        else:
+            await lab.up(progress)
+        if command == "up":
+            progress.say(lab.addresses(lab.home()))
+    return 0
+
+
+def _interruptible(work: Coroutine[None, None, int]) -> int:
+    """Ctrl-C, SIGTERM and SIGHUP cancel `work`, once: a second Ctrl-C in the middle of cleaning up
+    is how things are left behind.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # `nohup make up`
+        numbers.append(signal.SIGHUP)
+    received: list[signal.Signals] = []
+
+    async def watched() -> int:
+        task = asyncio.create_task(work)
+
+        def interrupt(number: signal.Signals) -> None:
+            if not received:
+                task.cancel()
+            received.append(number)
+
+        for number in numbers:
+            asyncio.get_running_loop().add_signal_handler(number, interrupt, number)
+        return await task
+
+    try:
+        return asyncio.run(watched())
+    except asyncio.CancelledError:
+        return 128 + received[0]
+
+
+def _become(program: list[str]) -> int:
+    """Become this program, with the lab's addresses in its environment."""
+    values = environment.read_env(lab.home().env_file)
+    own = venv.environment() | environment.dotenv() | values
+    os.environ["PATH"] = own["PATH"]
+    try:
+        os.execvpe(program[0], program, own)  # noqa: S606
+    except OSError as error:
+        print(f"{program[0]} cannot be run: {error}", file=sys.stderr)  # noqa: T201
+        return 127
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""The student's lab: all services of this clone, started and stopped together."""
+
+import asyncio
+import functools
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from filelock import AsyncFileLock, Timeout
+
+from labkit.launcher import browser, debian, jupyter, server, supervisor, venv
+from labkit.launcher.progress import Progress
+from labkit.services import environment, handshake, postgresql, rabbitmq, software, users
+from labkit.services.errors import MissingSoftware
+from labkit.services.home import Home
+from labkit.services.process import Process, recorded
+
+LONG_LIVED = (jupyter.NAME, *server.ROLES, rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
+"""What the lab itself starts; notebooks record workers of theirs beside them."""
+TITLES = {"AMQP_URL": "RabbitMQ", "DATABASE_URL": "PostgreSQL"}
+
+Step = Callable[[], Awaitable[str]]
+
+
+def home() -> Home:
+    return Home(environment.LAB)
+
+
+async def up(progress: Progress, *, with_jupyter: bool = False) -> None:
+    """Start what does not run, adopt what does, and write `lab.env`.
+
+    If it fails or is interrupted, what this call has started is stopped again.
+    """
+    async with exclusive(progress) as ours:
+        before = {process.pid for process in recorded(ours.run_dir) if process.alive()}
+        try:
+            await _start(progress, ours, with_jupyter=with_jupyter)
+            environment.write_env(ours.env_file, _environment(ours))
+        except BaseException:
+            await _stop([p for p in recorded(ours.run_dir) if p.pid not in before], ours)
+            raise
+
+
+async def down(progress: Progress) -> None:
+    """Stop everything that runs from this clone; data stays."""
+    names: list[str] = []
+
+    async def stop() -> str:
+        processes = recorded(ours.run_dir)
+        names.extend(p.name for p in processes if p.alive() and not supervisor.is_supervisor(p))
+        await _stop(processes, ours)
+        ours.env_file.unlink(missing_ok=True)
+        browser.forget()
+        return ", ".join(names) or "nothing was running"
+
+    async with exclusive(progress) as ours:
+        await progress.step("stopped", stop)
+
+
+async def install(progress: Progress) -> None:
+    """What has to be installed before anything can start: for the tests, which start their own."""
+    async with _side_by_side() as group:
+        group.create_task(progress.step("Python", venv.complete))
+        if software.missing():
+            group.create_task(progress.step("Software", _install_software))
+
+
+@asynccontextmanager
+async def exclusive(progress: Progress) -> AsyncIterator[Home]:
+    """Two `make` at once in one clone take turns. The system releases the lock when its holder
+    ends, however that happens.
+    """
+    ours = home()
+    ours.make()
+    lock = AsyncFileLock(ours.path / "lock", mode=0o600)
+    try:
+        await lock.acquire(timeout=0)
+    except Timeout:
+        progress.say("  … another `make` is at work")
+        await lock.acquire()
+    try:
+        yield ours
+    finally:
+        await lock.release()
+
+
+def addresses(ours: Home) -> str:
+    """Where everything is, for people."""
+    values = environment.read_env(ours.env_file)
+    rows = {
+        "JupyterLab": values.get("JUPYTER_URL", "not started: make lab"),
+        "REST": f"{values['REST_URL']}/docs" if "REST_URL" in values else "not started: make up",
+        "RabbitMQ": _management(values),
+        "PostgreSQL": values.get("DATABASE_URL", "?"),
+        "For programs": f"set -a; . {ours.env_file.relative_to(environment.ROOT)}",
+    }
+    return "\n".join(f"  {name:<12} {text}" for name, text in rows.items())
+
+
+@asynccontextmanager
+async def _side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
+    """The first failure cancels the others, and is what is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _start(progress: Progress, ours: Home, *, with_jupyter: bool) -> None:
+    async with _side_by_side() as group:
+
+        def begin(title: str, work: Step, *after: asyncio.Task[None]) -> asyncio.Task[None]:
+            return group.create_task(progress.step(title, work, *after))
+
+        packages = begin("Python", venv.complete)
+        if given := environment.given_services(os.environ):
+            services = [
+                begin(title, functools.partial(_theirs, given[name]))
+                for name, title in TITLES.items()
+            ]
+        else:
+            after = [begin("Software", _install_software)] if software.missing() else []
+            services = [
+                begin("RabbitMQ", lambda: _rabbitmq(ours), *after),
+                begin("PostgreSQL", lambda: _postgresql(ours), *after),
+            ]
+        begin("Server", lambda: server.up_worker(ours, _services(ours)), packages, *services)
+        begin("REST", lambda: server.up_rest(ours, _services(ours)), packages, *services)
+        if with_jupyter:
+            begin("JupyterLab", lambda: jupyter.up(ours), packages)
+
+
+async def _theirs(url: str) -> str:
+    return f"yours, at {await handshake.listens(url)}"
+
+
+async def _rabbitmq(ours: Home) -> str:
+    await rabbitmq.up(ours)
+    return f"{await handshake.amqp(users.urls(ours)['AMQP_URL'])}, port {ours.port('amqp')}"
+
+
+async def _postgresql(ours: Home) -> str:
+    version = await handshake.postgresql((await postgresql.up(ours))["DATABASE_URL"])
+    return f"{version}, port {ours.port(postgresql.NAME)}"
+
+
+async def _install_software() -> str:
+    """RabbitMQ and PostgreSQL are installed. Raises `MissingSoftware` if they may not be."""
+    names = software.missing()
+    if not debian.may_install():
+        raise MissingSoftware(software.advice(names))
+    debian.announce(names)
+    await debian.install(names)
+    if still := software.missing():
+        raise MissingSoftware(software.advice(still))
+    return f"installed {' and '.join(names)}"
+
+
+def _services(ours: Home) -> dict[str, str]:
+    given = environment.given_services(os.environ)
+    own = users.urls(ours) | postgresql.urls(ours)
+    return (given or own) | {"API_KEY": environment.api_key(ours)}
+
+
+def _environment(ours: Home) -> dict[str, str]:
+    running = {process.name for process in recorded(ours.run_dir) if process.alive()}
+    pages = {"REST_URL": (server.REST, server.rest_url), "JUPYTER_URL": (jupyter.NAME, jupyter.url)}
+    urls = {variable: url(ours) for variable, (name, url) in pages.items() if name in running}
+    return _services(ours) | urls | {environment.OWN: str(environment.LAB)}
+
+
+def _management(values: dict[str, str]) -> str:
+    if "MANAGEMENT_URL" not in values:
+        return values.get("AMQP_URL", "?")
+    parts = urlsplit(values["MANAGEMENT_URL"])
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}  user {parts.username}, password {parts.password}"
+
+
+async def _stop(processes: list[Process], ours: Home) -> None:
+    """Stop these: who uses a service goes before it."""
+    services = {rabbitmq.NAME: rabbitmq, rabbitmq.EPMD: rabbitmq, postgresql.NAME: postgresql}
+    for process in filter(supervisor.is_supervisor, processes):
+        await process.stop()  # first, or it would restart what is stopped
+    users_of_them = [process for process in processes if process.name not in services]
+    await asyncio.gather(*(p.stop(signal.SIGTERM, server.DRAIN_DEADLINE) for p in users_of_them))
+    found = {services[process.name] for process in processes if process.name in services}
+    await asyncio.gather(*(service.down(ours) for service in found))
+    for process in processes:
+        process.kill()  # what a dead service's record still leads to
