@@ -5,6 +5,7 @@ through a file, and learn where they are from another one. nbval's kernels inher
 environment.
 """
 
+import asyncio
 import json
 import os
 import tempfile
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.services import private_services
 from labkit.services.files import write_atomically
+from labkit.services.private import private_services
 
 NEEDS_NONE = "unit"
 """The folder of the tests that need no service."""
@@ -46,11 +47,14 @@ class ServicesOnDemand:
             if self._ended.wait(0.05):
                 return
         try:
-            with private_services(home / "services", durable=False) as urls:
-                write_atomically(home / "urls", json.dumps(urls))
-                self._ended.wait()
+            asyncio.run(self._hold(home))
         except Exception as error:
             write_atomically(home / "error", f"{type(error).__name__}: {error}")
+
+    async def _hold(self, home: Path) -> None:
+        async with private_services(home / "services", durable=False) as urls:
+            write_atomically(home / "urls", json.dumps(urls))
+            await asyncio.to_thread(self._ended.wait)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

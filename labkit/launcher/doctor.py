@@ -15,6 +15,7 @@ from labkit.services.process import find
 ENOUGH_DISK = 2_000_000_000
 """Bytes: packages 700 MB, and RabbitMQ stops accepting messages when little is left."""
 STANDARD = {"amqp": 5672, "management": 15672, "postgresql": 5432, "jupyter": 8888, "rest": 8080}
+CORRECT = "start it, or correct AMQP_URL, DATABASE_URL and MANAGEMENT_URL"
 YOURS = "not needed: you use services of your own"
 
 
@@ -38,9 +39,9 @@ async def _passes(name: str, look: Callable[[], Awaitable[str]]) -> bool:
     except Wrong as wrong:
         seen, fix = str(wrong), wrong.fix
     except (OSError, ServiceError) as error:
-        seen, fix = str(error), "make up"
-        if environment.given_services(os.environ):
-            fix = "start it, or correct AMQP_URL, DATABASE_URL, MANAGEMENT_URL"
+        own_lab = os.environ.get(environment.OWN) == str(environment.LAB)
+        theirs = not own_lab and any(name in os.environ for name in environment.ADDRESSES)
+        seen, fix = str(error), CORRECT if theirs else "make up"
     print(f"{'[FAIL]' if fix else '[OK]':<6} {name:<12} {seen}")  # noqa: T201
     if fix:
         print(f"       {'':<12} → {fix}")  # noqa: T201

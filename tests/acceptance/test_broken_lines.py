@@ -4,7 +4,6 @@ One lab for all of these tests, since it starts a broker and a database.
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator
 
@@ -16,7 +15,9 @@ from labkit.client.caller import Caller
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import NotReached
 from labkit.faults.messages import POISONS, Kind
-from labkit.services import Home, ServiceError, mishaps
+from labkit.services import mishaps
+from labkit.services.errors import ServiceError
+from labkit.services.home import Home
 from tests.support import BOOK, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -185,19 +186,17 @@ async def test_what_could_not_happen_is_not_undone(lab: Lab) -> None:
 async def test_a_fault_whose_beginning_is_interrupted_happens_and_is_undone(
     lab: Lab, client: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, go_on, pause = threading.Event(), threading.Event(), mishaps.pause
+    began, pause = asyncio.Event(), mishaps.pause
 
-    def slowly(home: Home, service: str) -> None:
+    async def slowly(home: Home, service: str) -> None:
+        await pause(home, service)
         began.set()
-        go_on.wait()
-        pause(home, service)
+        await asyncio.Event().wait()
 
     monkeypatch.setattr(mishaps, "pause", slowly)
     pausing = asyncio.create_task(lab.faults.pause("database"))
-    await asyncio.to_thread(began.wait)
+    await began.wait()
     pausing.cancel()
-    await asyncio.sleep(0)
-    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await pausing
     assert lab.faults.timeline()["fault"].tolist()[-1] == "pause database"

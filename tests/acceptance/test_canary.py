@@ -19,8 +19,8 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from labkit import AsyncAPIClient, ReplyTimeout
-from labkit.services import binaries, rabbitmq
-from labkit.services.layout import Home
+from labkit.services import rabbitmq, software
+from labkit.services.home import Home
 from server.contract import topology
 from server.contract.errors import ApiError
 from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
@@ -79,9 +79,8 @@ def seen(settings: Settings, capfd: pytest.CaptureFixture[str]) -> Iterator[Seen
 
 
 def _dump(database_url: str) -> str:
-    software = binaries.need_postgresql()
     dump = subprocess.run(
-        [software.program("pg_dump"), database_url],
+        [software.postgresql().program("pg_dump"), database_url],
         capture_output=True,
         text=True,
         check=True,

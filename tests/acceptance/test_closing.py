@@ -11,8 +11,9 @@ import pytest
 from labkit import Lab
 from labkit.errors import LabNotOpen
 from labkit.faults.network.proxy import Proxy
-from labkit.services import BrokerTools, Home
+from labkit.services.broker_tools import BrokerTools
 from labkit.services.errors import ServiceError
+from labkit.services.home import Home
 from labkit.services.process import Process, recorded
 from tests.support import eventually, running_in
 

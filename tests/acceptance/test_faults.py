@@ -14,7 +14,6 @@ from labkit.client.errors import QueueFull, Unroutable
 from labkit.errors import FaultImpossible
 from labkit.experiments import outage
 from labkit.faults.fault import NotReached
-from labkit.services import identity
 from server.contract.steps import Step
 from server.contract.topology import REQUESTS
 from tests.support import BOOK, eventually
@@ -222,7 +221,7 @@ async def test_a_lab_opened_again_ends_a_worker_that_was_left_frozen(place: str)
     (worker,) = first._open_workspace().workers.processes
     os.kill(worker.pid, signal.SIGSTOP)
     async with Lab.open(place, workers=0):
-        assert identity.started(worker.pid) is None
+        assert not worker.alive()
     await first.close()
 
 

@@ -133,7 +133,7 @@ async def test_a_letter_survives_the_brokers_sudden_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One that the server has parked, one that was replayed in vain, and one of an archive."""
-    with private_home(tmp_path / "home") as (urls, home):
+    async with private_home(tmp_path / "home") as (urls, home):
         monkeypatch.setenv("SERVER_AMQP_URL", urls["SERVER_AMQP_URL"])
         here = settings.model_copy(update={"amqp_url": at(urls["ADMIN_AMQP_URL"], "")})
         dead = DeadLetters(here.amqp_url, here.api_key)
@@ -146,8 +146,8 @@ async def test_a_letter_survives_the_brokers_sudden_end(
             assert list((await dead.replay(ids="refused"))["outcome"]) == ["not_found"]
             assert await dead.archive(tmp_path / "letters", ids="archived") == 1
             await dead.restore(tmp_path / "letters")
-        mishaps.kill(home, "broker")
-        mishaps.start(home, "broker")
+        await mishaps.kill(home, "broker")
+        await mishaps.start(home, "broker")
         assert list((await dead.list())["id"]) == ["parked", "refused", "archived"]
 
 

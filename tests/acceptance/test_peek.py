@@ -20,7 +20,7 @@ from labkit.broker.held import connected, holding
 from labkit.broker.management import Broker
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue, QueueInUse
 from labkit.place import vhost_of
-from labkit.services import BrokerTools
+from labkit.services.broker_tools import BrokerTools
 from server.contract import topology
 from server.contract.limits import Limits
 from server.contract.topology import DEAD_LETTERS, REQUESTS

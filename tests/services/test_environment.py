@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from labkit.services import LabNotRunning, ServiceError, environment, lab_environment, ports
-from labkit.services.environment import api_key
-from labkit.services.layout import Home
+from labkit.services import environment, ports
+from labkit.services.environment import api_key, lab_environment
+from labkit.services.errors import LabNotRunning, ServiceError
+from labkit.services.home import Home
 
 VALUES = {
     "AMQP_URL": "amqp://lab:secret@127.0.0.1:5672",

@@ -11,21 +11,12 @@ import pytest
 
 from labkit import database as lab_database
 from labkit.broker.management import Broker
+from labkit.launcher import debian, lab, venv
 from labkit.place import vhost_of
-from labkit.services import (
-    binaries,
-    debian,
-    environment,
-    handshake,
-    lab,
-    private_services,
-    process,
-    venv,
-)
-from labkit.services.environment import read_env
+from labkit.services import environment, handshake, process, software
 from labkit.services.errors import MissingSoftware, ServiceError
 from labkit.services.inherited import for_pip, inherited
-from labkit.services.progress import Progress
+from labkit.services.private import private_services
 from server.persistence.database import Database
 from server.settings import Settings
 from tests.support import process_of, wire
@@ -82,7 +73,7 @@ async def test_a_proxy_is_not_handed_the_operators_password(
         monkeypatch.setenv(name, value)
     async with Broker(os.environ["MANAGEMENT_URL"]) as broker:
         assert await broker.queues(vhost_of(vhost)) == []
-    assert handshake.management(os.environ["MANAGEMENT_URL"]) == "lab"
+    assert await handshake.management(os.environ["MANAGEMENT_URL"]) == "lab"
 
 
 @pytest.mark.parametrize(
@@ -132,10 +123,16 @@ async def test_no_locale_makes_a_worker_fail_at_what_it_logs(
     assert [line["id"] for line in worker.events("request")] == ["запрос-1"]
 
 
-def test_the_folder_may_be_called_anything(tmp_path: Path) -> None:
-    with private_services(tmp_path / "ж [2026] {x} '$`", durable=False) as urls:
-        assert handshake.management(urls["MANAGEMENT_URL"]) == "lab"
-        assert handshake.postgresql(urls["DATABASE_URL"])
+async def test_the_folder_may_be_called_anything(tmp_path: Path) -> None:
+    async with private_services(tmp_path / "ж [2026] {x} '$`", durable=False) as urls:
+        assert await handshake.management(urls["MANAGEMENT_URL"]) == "lab"
+        assert await handshake.postgresql(urls["DATABASE_URL"])
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -151,19 +148,18 @@ def test_the_folder_may_be_called_anything(tmp_path: Path) -> None:
         ("# Schlüssel\nAPI_KEY=x", "x"),
     ],
 )
-def test_a_key_in_dotenv_is_read_as_it_is_meant(tmp_path: Path, line: str, value: str) -> None:
-    path = tmp_path / ".env"
+def test_a_key_in_dotenv_is_read_as_it_is_meant(clone: Path, line: str, value: str) -> None:
+    path = clone / ".env"
     for encoding in ("utf-8",) if "\ufeff" in line else ("utf-8", "latin-1"):
         path.write_bytes(f"{line}\r\n".encode(encoding))
-        assert read_env(path) == {"API_KEY": value}
+        assert environment.dotenv() == {"API_KEY": value}
 
 
 @pytest.mark.parametrize("line", ["API_KEY: x", "API-KEY=x", "API_KEY='x", "API_KEY=Schlüssel"])
-def test_what_cannot_be_read_in_dotenv_is_named_by_its_line(tmp_path: Path, line: str) -> None:
-    path = tmp_path / ".env"
-    path.write_bytes(f"\n{line}\n".encode("latin-1"))
+def test_what_cannot_be_read_in_dotenv_is_named_by_its_line(clone: Path, line: str) -> None:
+    (clone / ".env").write_bytes(f"\n{line}\n".encode("latin-1"))
     with pytest.raises(ServiceError, match=r"\.env, line 2, "):
-        read_env(path)
+        environment.dotenv()
 
 
 def test_a_copy_of_the_folder_does_not_end_what_the_original_has_started(tmp_path: Path) -> None:
@@ -184,13 +180,14 @@ def test_a_copy_of_the_folder_does_not_end_what_the_original_has_started(tmp_pat
         started.alive()
 
 
-def test_the_user_can_decline_that_anything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_user_can_decline_that_anything_is_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(debian, "_root_command", lambda: ())
     assert debian.may_install()
     monkeypatch.setenv("LAB_INSTALL", "no")
     assert not debian.may_install()
-    monkeypatch.setattr(binaries, "missing", lambda: ["RabbitMQ"])
-    monkeypatch.setattr(environment, "given_services", lambda _: {})
+    monkeypatch.setattr(software, "missing", lambda: ["RabbitMQ"])
     with pytest.raises(MissingSoftware, match="rabbitmq-server"):
-        lab._announce_what_will_be_installed(Progress())
+        await lab._install_software()

@@ -9,9 +9,10 @@ import aio_pika
 import pytest
 from pamqp.common import FieldTable
 
-from labkit.services import ownership, private_services
+from labkit.services import ownership
 from labkit.services.files import tighten
-from labkit.services.layout import Home
+from labkit.services.home import Home
+from labkit.services.private import private_services
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def open_to_others(folder: Path) -> list[str]:
 async def test_no_file_of_a_private_home_is_for_others(tmp_path: Path, careless: None) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o755)
-    with private_services(home, durable=False) as urls:
+    async with private_services(home, durable=False) as urls:
         async with (
             await aio_pika.connect(urls["ADMIN_AMQP_URL"]) as connection,
             connection.channel() as channel,

@@ -1,12 +1,12 @@
 """A service that is started again is where it was, also if other programs took ports meanwhile."""
 
+import asyncio
 import dataclasses
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from labkit.services import handshake, mishaps, ports, private_home
+from labkit.services import handshake, mishaps, ports
 from labkit.services.errors import NotReady
-from labkit.services.layout import Home
+from labkit.services.home import Home
+from labkit.services.private import private_home
 from labkit.services.process import find
 
 STRANGER = """
@@ -63,46 +64,59 @@ def test_where_connections_get_every_port_any_is_good_enough(
 
 
 @pytest.mark.parametrize("service", BOTH)
-def test_a_private_service_comes_back_where_it_was_or_says_who_is_there(
+async def test_a_private_service_comes_back_where_it_was_or_says_who_is_there(
     service: str, tmp_path: Path, impatient: None
 ) -> None:
-    with private_home(tmp_path / "home", durable=False) as (urls, home):
+    async with private_home(tmp_path / "home", durable=False) as (urls, home):
         port = home.port(BOTH[service])
         assert port is not None
-        mishaps.kill(home, service)
+        await mishaps.kill(home, service)
         with stranger(port) as pid, pytest.raises(NotReady, match=f"Port {port} .*pid {pid}"):
-            mishaps.start(home, service)
-        mishaps.start(home, service)
+            await mishaps.start(home, service)
+        await mishaps.start(home, service)
         assert home.port(BOTH[service]) == port
-        handshake.amqp(urls["ADMIN_AMQP_URL"])
-        handshake.postgresql(urls["DATABASE_URL"])
+        await handshake.amqp(urls["ADMIN_AMQP_URL"])
+        await handshake.postgresql(urls["DATABASE_URL"])
 
 
-def test_a_broker_that_is_just_being_stopped_is_started_again(tmp_path: Path) -> None:
+async def test_a_broker_that_is_just_being_stopped_is_started_again(tmp_path: Path) -> None:
     """It takes seconds to end, is alive meanwhile, and lets no client in."""
-    with private_home(tmp_path / "home", durable=False) as (urls, home):
+    async with private_home(tmp_path / "home", durable=False) as (urls, home):
         process = find("rabbitmq", home.run_dir)
         assert process is not None
         os.kill(process.pid, signal.SIGTERM)
         while "stopped TCP listener" not in process.log_tail(100):
             assert process.alive()
-            time.sleep(0.01)
-        mishaps.start(home, "broker")
+            await asyncio.sleep(0.01)
+        await mishaps.start(home, "broker")
         assert find("rabbitmq", home.run_dir) != process
-        handshake.amqp(urls["ADMIN_AMQP_URL"])
+        await handshake.amqp(urls["ADMIN_AMQP_URL"])
 
 
-def test_a_port_is_waited_for(tmp_path: Path) -> None:
+async def test_a_port_is_waited_for(tmp_path: Path) -> None:
     home = dataclasses.replace(Home(tmp_path), settled=True)
     taken = socket.create_server(("127.0.0.1", 0))
     port = taken.getsockname()[1]
     home.remember("one port", port)
-    threading.Timer(0.3, taken.close).start()
+    asyncio.get_running_loop().call_later(0.3, taken.close)
     begun = time.monotonic()
-    assert ports.assign(home, "one", None, threading.Event()) == port
+    assert await ports.assign(home, "one", None) == port
     assert time.monotonic() - begun >= 0.2
 
 
 def test_a_port_of_our_own_is_known_to_be_ours() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         assert str(os.getpid()) in ports._holder(server.getsockname()[1])
+
+
+@pytest.mark.parametrize("everywhere", ["127.0.0.1", "0.0.0.0"])
+def test_a_port_that_is_listened_on_is_not_chosen(everywhere: str) -> None:
+    with socket.create_server((everywhere, 0)) as taken:
+        port = taken.getsockname()[1]
+        assert not ports.is_free(port)
+        assert ports.choose([None, port]) != port
+
+
+def test_the_port_of_the_last_time_is_chosen_again() -> None:
+    port = ports.any_free()
+    assert ports.choose([port, 5672]) == port

@@ -13,19 +13,22 @@ import asyncpg
 import httpx
 import pytest
 
-from labkit.services import handshake, ownership, private_services
+from labkit.services import handshake, ownership
 from labkit.services.environment import ROOT
-from labkit.services.layout import Home
+from labkit.services.home import Home
+from labkit.services.private import private_services
 from labkit.services.process import recorded
 from tests.support import running_in
 
 HOLDER = """
-import sys, time
+import asyncio, sys
 from pathlib import Path
-from labkit.services import private_services
-with private_services(Path(sys.argv[1]), durable=False):
-    print("ready", flush=True)
-    time.sleep(60)
+from labkit.services.private import private_services
+async def hold():
+    async with private_services(Path(sys.argv[1]), durable=False):
+        print("ready", flush=True)
+        await asyncio.sleep(60)
+asyncio.run(hold())
 """
 
 
@@ -64,7 +67,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 
 async def test_data_survives_when_everything_is_killed(home: Path) -> None:
-    with private_services(home) as urls:
+    async with private_services(home) as urls:
         database = await asyncpg.connect(urls["DATABASE_URL"])
         await database.execute("CREATE TABLE books AS SELECT 'Solaris' AS title")
         management = urls["MANAGEMENT_URL"]
@@ -75,7 +78,7 @@ async def test_data_survives_when_everything_is_killed(home: Path) -> None:
         for process in recorded(home / "run"):
             os.kill(process.pid, signal.SIGKILL)
         database.terminate()
-    with private_services(home) as urls:
+    async with private_services(home) as urls:
         database = await asyncpg.connect(urls["DATABASE_URL"])
         assert await database.fetchval("SELECT title FROM books") == "Solaris"
         await database.close()
@@ -99,12 +102,12 @@ def test_whoever_holds_services_may_die_at_once(
     wait_until(lambda: nothing_runs(home))
 
 
-def test_a_wrong_password_is_refused_and_said_so() -> None:
+async def test_a_wrong_password_is_refused_and_said_so() -> None:
     url = os.environ["DATABASE_URL"]
     password = urlsplit(url).password or ""
     with pytest.raises(handshake.Refused) as refused:
-        handshake.postgresql(url.replace(password, "guess"))
+        await handshake.postgresql(url.replace(password, "guess"))
     assert refused.value.final
     amqp = os.environ["AMQP_URL"]
     with pytest.raises(handshake.Refused, match="ACCESS_REFUSED"):
-        handshake.amqp(amqp.replace(urlsplit(amqp).password or "", "guess"))
+        await handshake.amqp(amqp.replace(urlsplit(amqp).password or "", "guess"))

@@ -3,19 +3,17 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from labkit.services import identity
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import read_json, write_json
 from labkit.services.handshake import Refused
 from labkit.services.process import Process, find, load, recorded, start
-from labkit.services.waiting import until_ready
+from labkit.services.ready import until_ready
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -61,23 +59,23 @@ def test_what_has_ended_is_not_found_and_leaves_no_zombie(run: Start, tmp_path: 
         os.kill(process.pid, 0)
 
 
-def test_a_recycled_pid_is_neither_trusted_nor_killed(run: Start, tmp_path: Path) -> None:
+async def test_a_recycled_pid_is_neither_trusted_nor_killed(run: Start, tmp_path: Path) -> None:
     stranger = run("import time; time.sleep(60)")
     stale = read_json(stranger.record) | {"started": "in another life"}
     write_json(tmp_path / "run" / "two.json", stale)
     assert find("two", tmp_path / "run") is None
     ours = load("two", tmp_path / "run")
     assert ours is not None
-    ours.stop()
+    await ours.stop()
     assert stranger.alive()
 
 
-def test_stop_kills_what_does_not_listen_and_all_its_children(run: Start) -> None:
+async def test_stop_kills_what_does_not_listen_and_all_its_children(run: Start) -> None:
     process = run(STUBBORN)
     eventually(lambda: "ready" in process.log_tail())
-    assert len(identity.session(process.pid)) == 2
-    process.stop(signal.SIGTERM, deadline=0.2)
-    assert identity.session(process.pid) == []
+    assert len(process._members()) == 2
+    await process.stop(signal.SIGTERM, deadline=0.2)
+    assert process._members() == []
     assert not process.recorded()
 
 
@@ -89,7 +87,7 @@ def test_children_of_a_leader_that_died_are_still_found(run: Start, tmp_path: Pa
     remembered = load("one", tmp_path / "run")
     assert remembered is not None
     remembered.kill()
-    assert identity.session(process.pid) == []
+    assert process._members() == []
 
 
 def test_a_program_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
@@ -97,33 +95,29 @@ def test_a_program_that_is_not_there_is_a_clear_error(tmp_path: Path) -> None:
         start("one", ["/no/such/program"], run_dir=tmp_path, log=tmp_path / "log")
 
 
-def test_waiting_for_what_ended_raises_with_its_last_words(
-    run: Start, never: threading.Event
-) -> None:
+async def test_waiting_for_what_ended_raises_with_its_last_words(run: Start) -> None:
     process = run("print('the disk is full')")
     with pytest.raises(NotReady, match="the disk is full"):
-        until_ready(process, refuse, deadline=10, cancel=never)
+        await until_ready(process, refuse, deadline=10)
 
 
-def test_waiting_ends_at_the_deadline(run: Start, never: threading.Event) -> None:
+async def test_waiting_ends_at_the_deadline(run: Start) -> None:
     process = run("import time; time.sleep(60)")
     with pytest.raises(NotReady, match="does not answer after 0 s"):
-        until_ready(process, refuse, deadline=0.1, cancel=never)
+        await until_ready(process, refuse, deadline=0.1)
 
 
-def test_a_stranger_on_the_port_is_not_taken_for_our_own_refusal(
-    run: Start, never: threading.Event
-) -> None:
+async def test_a_stranger_on_the_port_is_not_taken_for_our_own_refusal(run: Start) -> None:
     process = run("import time; time.sleep(0.5); print('eaddrinuse')")
     with pytest.raises(PortTaken):
-        until_ready(process, let_nobody_in, deadline=30, cancel=never)
+        await until_ready(process, let_no_one_in, deadline=30)
 
 
-def let_nobody_in() -> None:
+async def let_no_one_in() -> None:
     raise Refused("28P01", "password authentication failed")
 
 
-def refuse() -> None:
+async def refuse() -> None:
     raise ConnectionRefusedError
 
 
@@ -134,23 +128,14 @@ def test_ending_a_dead_process_leaves_the_record_of_the_next_one_of_its_name(run
     assert find("one", second.record.parent) == second
 
 
-def test_the_processor_time_of_a_process_grows_while_it_computes() -> None:
-    before = identity.cpu_seconds(os.getpid())
+def test_the_processor_time_of_a_process_grows_while_it_computes(run: Start) -> None:
+    process = run("while True: pass")
+    before = process.cpu_seconds()
     assert before is not None
-    while time.process_time() < before + 0.1:
-        pass
-    assert (identity.cpu_seconds(os.getpid()) or 0) > before
+    eventually(lambda: (process.cpu_seconds() or 0) > before)
 
 
-def test_a_process_that_is_not_there_has_no_processor_time(run: Start) -> None:
+async def test_a_process_that_has_ended_has_no_processor_time(run: Start) -> None:
     process = run("pass")
-    process.stop()
-    assert identity.cpu_seconds(process.pid) is None
-
-
-@pytest.mark.parametrize(
-    ("shown", "seconds"),
-    [("0:01.25", 1.25), ("00:01:02", 62), ("2-03:04:05", 183845), ("", None)],
-)
-def test_times_of_ps_are_read(shown: str, seconds: float | None) -> None:
-    assert identity.seconds(shown) == seconds
+    await process.stop()
+    assert process.cpu_seconds() is None

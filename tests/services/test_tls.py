@@ -2,19 +2,21 @@
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+import pytest_asyncio
 
 from labkit import AsyncAPIClient
 from labkit.client.errors import Unroutable
 from labkit.errors import BrokerAway
-from labkit.services import handshake, private_services
+from labkit.services import handshake
 from labkit.services.environment import ROOT
-from labkit.services.layout import Tls
+from labkit.services.home import Tls
+from labkit.services.private import private_services
 from server.application.dispatcher import Dispatcher
 from server.settings import Settings
 from server.transports.amqp.worker import Worker
@@ -28,12 +30,12 @@ def certificates(folder: Path, *names: str) -> Tls:
     return Tls(folder / "ca.pem", folder / "server.pem", folder / "server.key")
 
 
-@pytest.fixture(scope="module")
-def urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def urls(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, str]]:
     """A broker that is called 127.0.0.1, and by no other name."""
     home = tmp_path_factory.mktemp("tls")
     tls = certificates(home / "certificates", "IP:127.0.0.1")
-    with private_services(home / "lab", durable=False, tls=tls) as urls:
+    async with private_services(home / "lab", durable=False, tls=tls) as urls:
         yield urls
 
 
@@ -100,20 +102,20 @@ async def test_a_worker_refuses_what_is_not_its_broker(
     assert "ready" not in said
 
 
-def test_the_services_own_handshake_refuses_it_too(
+async def test_the_services_own_handshake_refuses_it_too(
     urls: dict[str, str], wrong: dict[str, str]
 ) -> None:
-    assert handshake.amqp(urls["AMQP_URL"])
+    assert await handshake.amqp(urls["AMQP_URL"])
     with pytest.raises(OSError, match=r"."):
-        handshake.amqp(wrong["AMQP_URL"])
+        await handshake.amqp(wrong["AMQP_URL"])
 
 
 def test_no_plain_port_is_open(urls: dict[str, str]) -> None:
     assert {urlsplit(url).scheme for name, url in urls.items() if "AMQP" in name} == {"amqps"}
 
 
-def test_there_is_no_port_for_amqp_in_the_clear(urls: dict[str, str]) -> None:
-    listeners = handshake.ask(urls["MANAGEMENT_URL"], "/api/overview")["listeners"]
+async def test_there_is_no_port_for_amqp_in_the_clear(urls: dict[str, str]) -> None:
+    listeners = (await handshake.ask(f"{urls['MANAGEMENT_URL']}/api/overview"))["listeners"]
     protocols = {each["protocol"] for each in listeners}
     assert "amqp/ssl" in protocols
     assert "amqp" not in protocols

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labkit.services.permissions import USERS, definitions, hashed
 from labkit.services.environment import read_env
+from labkit.services.permissions import USERS, definitions, hashed
 from tests.support import HOME
 
 DOCKER = HOME / "docker"

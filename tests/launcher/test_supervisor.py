@@ -1,9 +1,9 @@
 """Worker and REST of `make up` come back when they die, and stay away when they are stopped."""
 
+import asyncio
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from labkit.services import logs, rest, supervisor, worker
-from labkit.services.layout import Home
+from labkit.launcher import server, supervisor
+from labkit.services import logs
+from labkit.services.home import Home
 from labkit.services.process import Process, find, load, recorded, start
 from tests.support import at
 
@@ -35,11 +36,11 @@ def services(vhost: str, empty_database: str) -> Services:
     return {"SERVER_AMQP_URL": server, "DATABASE_URL": empty_database} | key
 
 
-def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
+async def eventually(condition: Callable[[], object], seconds: float = 30) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
+        await asyncio.sleep(0.02)
 
 
 def running(home: Home, name: str) -> Process:
@@ -55,61 +56,59 @@ def comes_back(home: Home, name: str, was: Process) -> bool:
     return process is not None and process != was and len(ready) > 1
 
 
-def test_a_worker_that_is_killed_comes_back_and_it_is_said(
-    home: Home, services: Services, never: threading.Event
+async def test_a_worker_that_is_killed_comes_back_and_it_is_said(
+    home: Home, services: Services
 ) -> None:
-    worker.up(home, services, never)
-    first = running(home, worker.NAME)
+    await server.up_worker(home, services)
+    first = running(home, server.WORKER)
     os.kill(first.pid, signal.SIGKILL)
-    eventually(lambda: comes_back(home, worker.NAME, first))
-    assert "restarted once" in str(supervisor.history(home, worker.NAME))
-    second = running(home, worker.NAME)
-    assert f"pid {second.pid}, crashed and restarted once" in worker.up(home, services, never)
-    assert running(home, worker.NAME) == second
+    await eventually(lambda: comes_back(home, server.WORKER, first))
+    assert "restarted once" in str(supervisor.history(home, server.WORKER))
+    second = running(home, server.WORKER)
+    assert f"pid {second.pid}, crashed and restarted once" in await server.up_worker(home, services)
+    assert running(home, server.WORKER) == second
 
 
-def test_rest_comes_back_on_its_port(
-    home: Home, services: Services, never: threading.Event
-) -> None:
-    rest.up(home, services, never)
-    port, first = home.port(rest.NAME), running(home, rest.NAME)
+async def test_rest_comes_back_on_its_port(home: Home, services: Services) -> None:
+    await server.up_rest(home, services)
+    port, first = home.port(server.REST), running(home, server.REST)
     os.kill(first.pid, signal.SIGKILL)
-    eventually(lambda: comes_back(home, rest.NAME, first))
-    assert rest.answers(home) == "ok"
-    assert home.port(rest.NAME) == port
+    await eventually(lambda: comes_back(home, server.REST, first))
+    assert await server.rest_answers(home) == "ok"
+    assert home.port(server.REST) == port
 
 
-def test_what_is_stopped_stays_stopped_and_so_does_its_supervisor(
-    home: Home, services: Services, never: threading.Event
+async def test_what_is_stopped_stays_stopped_and_so_does_its_supervisor(
+    home: Home, services: Services
 ) -> None:
-    worker.up(home, services, never)
-    watched, watcher = running(home, worker.NAME), supervisor.supervises(home, worker.NAME)
+    await server.up_worker(home, services)
+    watched, watcher = running(home, server.WORKER), supervisor.supervises(home, server.WORKER)
     assert watcher is not None
-    watched.stop()
-    eventually(lambda: not watcher.alive())
-    assert find(worker.NAME, home.run_dir) is None
-    worker.up(home, services, never)
-    worker.down(home, worker.NAME)
+    await watched.stop()
+    await eventually(lambda: not watcher.alive())
+    assert find(server.WORKER, home.run_dir) is None
+    await server.up_worker(home, services)
+    await server.down(home, server.WORKER)
     assert not recorded(home.run_dir)
 
 
-def test_a_worker_outlives_its_supervisor_and_gets_another(
-    home: Home, services: Services, never: threading.Event
+async def test_a_worker_outlives_its_supervisor_and_gets_another(
+    home: Home, services: Services
 ) -> None:
-    worker.up(home, services, never)
-    watched, watcher = running(home, worker.NAME), supervisor.supervises(home, worker.NAME)
+    await server.up_worker(home, services)
+    watched, watcher = running(home, server.WORKER), supervisor.supervises(home, server.WORKER)
     assert watcher is not None
     watcher.kill()
-    assert "runs already" in worker.up(home, services, never)
-    assert running(home, worker.NAME) == watched
+    assert "runs already" in await server.up_worker(home, services)
+    assert running(home, server.WORKER) == watched
     os.kill(watched.pid, signal.SIGKILL)
-    eventually(lambda: comes_back(home, worker.NAME, watched))
+    await eventually(lambda: comes_back(home, server.WORKER, watched))
 
 
-def test_what_crashes_at_every_start_is_given_up_and_it_is_said(home: Home) -> None:
+async def test_what_crashes_at_every_start_is_given_up_and_it_is_said(home: Home) -> None:
     start("one", [sys.executable, "-c", ""], run_dir=home.run_dir, log=home.log("one"))
     supervisor.up(home, "one", "no such role", dict(os.environ))
-    eventually(lambda: supervisor.history(home, "one").gave_up, 60)
+    await eventually(lambda: supervisor.history(home, "one").gave_up, 60)
     events = list(logs.events([home.log("one-supervisor")]))
     assert [event["event"] for event in events] == [
         supervisor.SUPERVISING,
@@ -120,4 +119,4 @@ def test_what_crashes_at_every_start_is_given_up_and_it_is_said(home: Home) -> N
     assert "given up" in str(supervisor.history(home, "one"))
     left = load("one-supervisor", home.run_dir)
     assert left is not None
-    eventually(lambda: not left.alive())
+    await eventually(lambda: not left.alive())

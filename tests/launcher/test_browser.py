@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.services import browser, environment
+from labkit.launcher import browser
+from labkit.services import environment
 from tests.support import HOME
 
 URL = "http://127.0.0.1:8888/lab/tree/notebooks/00_start_here.ipynb?token=a-secret&b='c'"

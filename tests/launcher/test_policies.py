@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from labkit.broker.management import Broker
-from labkit.services import policies
+from labkit.launcher import policies
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 
 
@@ -29,9 +29,9 @@ class Policies:
         path = f"/api/{kind}/{quote(self.vhost, safe='')}/{quote(name, safe='')}"
         (await self.http.put(path, json=body)).raise_for_status()
 
-    def found(self) -> list[policies.Policy]:
+    async def found(self) -> list[policies.Policy]:
         everywhere = policies.harmful(os.environ["MANAGEMENT_URL"])
-        return [policy for policy in everywhere if policy.vhost == self.vhost]
+        return [policy async for policy in everywhere if policy.vhost == self.vhost]
 
 
 @pytest.fixture
@@ -58,19 +58,19 @@ HARMFUL: dict[str, tuple[str, str, dict[str, Any]]] = {
 async def test_a_policy_on_a_queue_of_ours_is_found_and_removed(broker: Policies, how: str) -> None:
     kind, pattern, definition = HARMFUL[how]
     await broker.put(kind, "drop 'letters' $HOME", pattern, **definition)
-    (found,) = broker.found()
+    (found,) = await broker.found()
     assert DEAD_LETTERS in found.queues
     assert str(next(iter(definition.values()))) in str(found)
     done = await asyncio.to_thread(
         subprocess.run, ["sh", "-c", found.removal], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert broker.found() == []
+    assert await broker.found() == []
 
 
 async def test_what_a_policy_does_is_said_in_words(broker: Policies) -> None:
     await broker.put("policies", "short", f"^{REQUESTS}$", message_ttl=1000, max_length=5)
-    (found,) = broker.found()
+    (found,) = await broker.found()
     assert "messages are gone after 1000 ms" in str(found)
     assert "of more than 5 messages some are dropped" in str(found)
 
@@ -78,7 +78,7 @@ async def test_what_a_policy_does_is_said_in_words(broker: Policies) -> None:
 async def test_a_policy_for_other_things_is_no_matter(broker: Policies) -> None:
     await broker.put("policies", "others", "^students-", message_ttl=1000)
     await broker.put("policies", "exchanges", ".*", alternate_exchange="e", apply_to="exchanges")
-    assert broker.found() == []
+    assert await broker.found() == []
 
 
 async def test_a_virtual_host_that_goes_meanwhile_is_no_matter(
@@ -90,10 +90,10 @@ async def test_a_virtual_host_that_goes_meanwhile_is_no_matter(
             await management.create_vhost(name)
             await Policies(f"/{name}", broker.http).put("policies", "short", "^api", max_length=5)
         found = policies.harmful(os.environ["MANAGEMENT_URL"])
-        seen = {next(policy.vhost for policy in found if policy.vhost in names)}
+        seen = {await anext(policy.vhost async for policy in found if policy.vhost in names)}
         for name in names - seen:
             await management.delete_vhost(name)
-        assert names.isdisjoint(policy.vhost for policy in found)
+        assert names.isdisjoint([policy.vhost async for policy in found])
     finally:
         for name in names:
             await management.delete_vhost(name)
