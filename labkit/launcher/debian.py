@@ -1,4 +1,4 @@
-"""Installing Debian's packages: announced, declinable, and with nothing else changed."""
+"""Installing Debian's packages, with nothing else changed; the user can decline."""
 
 import asyncio
 import contextlib
@@ -6,14 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from asyncio.subprocess import Process
 from collections.abc import Sequence
 from pathlib import Path
 
 from labkit.services.errors import MissingSoftware
 from labkit.services.running import run
-from labkit.services.software import INSTALL
+from labkit.services.software import INSTALL, advice, missing
 
 SCRIPT = Path(__file__).with_name("install_on_debian.sh")
 DECLINED = "LAB_INSTALL"
@@ -29,17 +28,11 @@ def may_install() -> bool:
     return shutil.which("apt-get") is not None and _root_command() is not None
 
 
-def announce(names: Sequence[str]) -> None:
-    """Say what will be installed, before it is."""
-    packages = ", ".join(INSTALL[name][0] for name in names)
-    sys.stderr.write(f"  Debian's {packages} will be installed (LAB_INSTALL=no declines)\n")
-
-
 async def install(names: Sequence[str]) -> None:
     """Install what `INSTALL` calls these. Starts no service and makes no cluster.
 
     Interrupted, it lets dpkg finish the package it is at, so that none is left half-configured.
-    Raises `ServiceError` with the end of apt-get's output.
+    Raises `ServiceError` with the end of apt-get's output, or if something is still missing.
     """
     prefix = _root_command()
     if prefix is None:
@@ -56,6 +49,8 @@ async def install(names: Sequence[str]) -> None:
 
     packages = [INSTALL[name][0] for name in names]
     await run([*prefix, "sh", SCRIPT, *packages], interrupt=interrupt)
+    if still := [name for name in names if name in missing()]:
+        raise MissingSoftware(advice(still))
 
 
 def _root_command() -> tuple[str, ...] | None:

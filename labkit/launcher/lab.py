@@ -1,7 +1,6 @@
 """The student's lab: all services of this clone, started and stopped together."""
 
 import asyncio
-import functools
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,16 +9,14 @@ from urllib.parse import urlsplit
 
 from filelock import AsyncFileLock, Timeout
 
-from labkit.launcher import browser, debian, jupyter, server, supervisor, venv
+from labkit.launcher import browser, jupyter, server, supervisor, venv
 from labkit.launcher.progress import Progress
-from labkit.services import environment, handshake, postgresql, rabbitmq, software, users
-from labkit.services.errors import MissingSoftware
+from labkit.services import environment, handshake, postgresql, rabbitmq, users
 from labkit.services.home import Home
 from labkit.services.process import Process, recorded
 
 LONG_LIVED = (jupyter.NAME, *server.ROLES, rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
 """What the lab itself starts; notebooks record workers of theirs beside them."""
-TITLES = {"AMQP_URL": "RabbitMQ", "DATABASE_URL": "PostgreSQL"}
 
 Step = Callable[[], Awaitable[str]]
 
@@ -60,11 +57,8 @@ async def down(progress: Progress) -> None:
 
 
 async def install(progress: Progress) -> None:
-    """What has to be installed before anything can start: for the tests, which start their own."""
-    async with _side_by_side() as group:
-        group.create_task(progress.step("Python", venv.complete))
-        if software.missing():
-            group.create_task(progress.step("Software", _install_software))
+    """All packages are there: for the tests, which start services of their own."""
+    await progress.step("Python", venv.complete)
 
 
 @asynccontextmanager
@@ -117,18 +111,17 @@ async def _start(progress: Progress, ours: Home, *, with_jupyter: bool) -> None:
 
         packages = begin("Python", venv.complete)
         if given := environment.given_services(os.environ):
-            services = [
-                begin(title, functools.partial(_theirs, given[name]))
-                for name, title in TITLES.items()
-            ]
+            broker = begin("RabbitMQ", lambda: _theirs(given["AMQP_URL"]))
+            database = begin("PostgreSQL", lambda: _theirs(given["DATABASE_URL"]))
         else:
-            after = [begin("Software", _install_software)] if software.missing() else []
-            services = [
-                begin("RabbitMQ", lambda: _rabbitmq(ours), *after),
-                begin("PostgreSQL", lambda: _postgresql(ours), *after),
-            ]
-        begin("Server", lambda: server.up_worker(ours, _services(ours)), packages, *services)
-        begin("REST", lambda: server.up_rest(ours, _services(ours)), packages, *services)
+            broker = begin("RabbitMQ", lambda: _rabbitmq(ours))
+            database = begin("PostgreSQL", lambda: _postgresql(ours))
+
+        def worker() -> Awaitable[str]:
+            return server.up_worker(ours, _services(ours))
+
+        begin("REST", lambda: server.up_rest(ours, _services(ours)), packages, database)
+        begin("Server", worker, packages, database, broker)
         if with_jupyter:
             begin("JupyterLab", lambda: jupyter.up(ours), packages)
 
@@ -145,18 +138,6 @@ async def _rabbitmq(ours: Home) -> str:
 async def _postgresql(ours: Home) -> str:
     version = await handshake.postgresql((await postgresql.up(ours))["DATABASE_URL"])
     return f"{version}, port {ours.port(postgresql.NAME)}"
-
-
-async def _install_software() -> str:
-    """RabbitMQ and PostgreSQL are installed. Raises `MissingSoftware` if they may not be."""
-    names = software.missing()
-    if not debian.may_install():
-        raise MissingSoftware(software.advice(names))
-    debian.announce(names)
-    await debian.install(names)
-    if still := software.missing():
-        raise MissingSoftware(software.advice(still))
-    return f"installed {' and '.join(names)}"
 
 
 def _services(ours: Home) -> dict[str, str]:

@@ -10,12 +10,10 @@ import shutil
 import sys
 from pathlib import Path
 
-from labkit.launcher import debian
-from labkit.services.errors import MissingSoftware, ServiceError
+from labkit.services.errors import ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.inherited import for_pip, inherited
 from labkit.services.running import run
-from labkit.services.software import advice
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".venv"
@@ -34,14 +32,22 @@ WHEELS = (Path("/usr/share/python-wheels"), Path(os.__file__).parent / "ensurepi
 is preferred: Debian's may be too old for a Python that is not Debian's."""
 
 
-async def make() -> None:
+def is_begun() -> bool:
+    """Whether the launcher can run in it."""
+    return _stamp(BEGUN) == _python()
+
+
+def needs_pip() -> bool:
+    """Debian keeps the pip that belongs to Python in a package of its own."""
+    return not is_begun() and not _wheels() and shutil.which("uv") is None
+
+
+async def begin() -> None:
     """There is an environment in which the launcher runs. Needs the network only if it has to be
     made. Raises `ServiceError`, which says what to do.
     """
-    if _stamp(BEGUN) == _python():
+    if is_begun():
         return
-    sys.stderr.write("  … .venv is being made, a few seconds\n")
-    await _ensure_pip()
     shutil.rmtree(FOLDER, ignore_errors=True)
     base = getattr(sys, "_base_executable", sys.executable)  # not a .venv that is active right now
     # Without pip, which comes with the other packages: unpacking it first would cost 3 seconds.
@@ -126,20 +132,6 @@ def _environment(name: str) -> dict[str, str]:
         "PIP_CERT": "SSL_CERT_FILE",
     }
     return inherited() | {uv: os.environ[pip] for pip, uv in names.items() if os.environ.get(pip)}
-
-
-async def _ensure_pip() -> None:
-    """Debian keeps the pip that belongs to Python in a package of its own. Raises
-    `MissingSoftware` if it is not there and we may not install it.
-    """
-    if _wheels() or shutil.which("uv"):
-        return
-    if not debian.may_install():
-        raise MissingSoftware(advice(["pip"]))
-    debian.announce(["pip"])
-    await debian.install(["pip"])
-    if not _wheels():
-        raise MissingSoftware(advice(["pip"]))
 
 
 def _wheels() -> list[Path]:

@@ -8,8 +8,6 @@ from io import StringIO
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dotenv.parser import parse_stream
-
 from labkit.services.errors import LabNotRunning, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.home import Home
@@ -86,6 +84,8 @@ def dotenv() -> dict[str, str]:
     Raises `ServiceError`, which names the line, for one that cannot be understood: to leave it out
     in silence would set nothing where the user has set something.
     """
+    from dotenv.parser import parse_stream  # not installed yet when the launcher begins
+
     path = ROOT / ".env"
     try:
         # What is no UTF-8 may stand in a comment.

@@ -11,7 +11,8 @@ import pytest
 
 from labkit import database as lab_database
 from labkit.broker.management import Broker
-from labkit.launcher import debian, lab, venv
+from labkit.launcher import __main__ as launcher
+from labkit.launcher import debian, venv
 from labkit.place import vhost_of
 from labkit.services import environment, handshake, process, software
 from labkit.services.errors import MissingSoftware, ServiceError
@@ -183,11 +184,12 @@ def test_a_copy_of_the_folder_does_not_end_what_the_original_has_started(tmp_pat
 async def test_the_user_can_decline_that_anything_is_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr("shutil.which", lambda name, **_: f"/usr/bin/{name}")
     monkeypatch.setattr(debian, "_root_command", lambda: ())
     assert debian.may_install()
     monkeypatch.setenv("LAB_INSTALL", "no")
     assert not debian.may_install()
     monkeypatch.setattr(software, "missing", lambda: ["RabbitMQ"])
+    monkeypatch.setattr(environment, "given_services", lambda _: {})
     with pytest.raises(MissingSoftware, match="rabbitmq-server"):
-        await lab._install_software()
+        await launcher._install()
