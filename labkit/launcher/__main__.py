@@ -46,7 +46,7 @@ def main() -> int:
     elif not venv.PYTHON.exists():
         print(NEED_NOTHING[command])  # noqa: T201 - the command's output
         return int(command == "doctor")
-    _go_on(sys.argv[1:])
+    return _go_on(sys.argv[1:])
 
 
 async def _install() -> None:
