@@ -18,7 +18,7 @@ import os
 import time
 from typing import NoReturn
 
-from labkit.launcher import debian, venv
+from labkit.launcher import debian, folder, venv
 from labkit.services import environment, software
 from labkit.services.errors import MissingSoftware, ServiceError
 from labkit.services.inherited import for_pip
@@ -35,15 +35,16 @@ BEAT = 5.0
 def main() -> int:
     os.chdir(venv.ROOT)
     command = sys.argv[1] if sys.argv[1:] else ""
-    if command not in NEED_NOTHING:
-        try:
+    try:
+        folder.check(venv.ROOT)
+        if command not in NEED_NOTHING:
             asyncio.run(_install())
-        except ServiceError as error:
-            _say(f"\n{error}")
-            return 1
-        except KeyboardInterrupt:
-            return 130
-    elif not venv.PYTHON.exists():
+    except ServiceError as error:
+        _say(f"\n{error}")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    if not venv.PYTHON.exists():
         print(NEED_NOTHING[command])  # noqa: T201 - the command's output
         return int(command == "doctor")
     return _go_on(sys.argv[1:])
