@@ -19,15 +19,22 @@ def check(root: Path) -> None:
         owner = path.lstat().st_uid
         if owner != os.geteuid():
             raise ServiceError(
-                f"{path} belongs to {_name(owner)}, and you are {_name(os.geteuid())}. Go on as "
-                f"{_name(owner)}, or stop that lab and begin one of your own, without its data:\n"
-                f"  sudo make down; sudo rm -r {' '.join(OURS)}"
+                f"{path} belongs to {_name(owner)}, and you are {_name(os.geteuid())}. {_advice()}"
             )
     if len(there) < len(OURS) and not os.access(root, os.W_OK):
         raise ServiceError(
             f"{root} cannot be written to, and the lab keeps its packages and data in it. Clone it "
             f"into a folder of your own:\n  git clone '{root}' ~/rabbitmq-lab"
         )
+
+
+def _advice() -> str:
+    if os.geteuid() == 0:
+        return "Run `make` as that user, without sudo."
+    return (
+        "Go on as that user, or end that lab and begin one of your own, without its data:\n"
+        f"  sudo make down; sudo rm -r {' '.join(OURS)}"
+    )
 
 
 def _name(uid: int) -> str:

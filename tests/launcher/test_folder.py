@@ -21,8 +21,7 @@ def test_the_lab_of_another_user_is_left_alone(
 ) -> None:
     """As after `sudo make up`."""
     (tmp_path / name).mkdir()
-    me = os.geteuid()
-    monkeypatch.setattr(os, "geteuid", lambda: me + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(ServiceError, match=r"sudo make down; sudo rm -r .lab .venv"):
         folder.check(tmp_path)
 
