@@ -164,7 +164,7 @@ class Workers:
         if supervisor is not None:
             supervisor.cancel()
         alive = Found(self._name, self._run_dir).processes
-        stops = (asyncio.to_thread(w.stop, signal.SIGTERM, DRAIN_TIMEOUT) for w in alive)
+        stops = (worker.stop(signal.SIGTERM, DRAIN_TIMEOUT) for worker in alive)
         await asyncio.gather(*stops)
         self.processes = []
 

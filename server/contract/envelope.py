@@ -7,7 +7,9 @@ Parsing is strict: ``"1949"`` is no year and an unknown field is an error, since
 ``idempotency_key`` that is silently ignored is how books get doubled.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -145,7 +147,7 @@ def parse(body: bytes, *, default_id: str | None = None) -> Request:
     try:
         return Request.model_validate(document)
     except ValidationError as error:
-        problems = _problems(error)
+        problems = _problems(_found(error))
         known = [problem for problem in problems if problem["field"] in Request.model_fields]
         malformed = Malformed(
             f"The request cannot be read: {_sentence(problems)}",
@@ -168,18 +170,27 @@ def validate(model: type[Payload], data: dict[str, Any]) -> Payload:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        problems = _problems(error)
-        raise InvalidData(f"The data does not fit: {_sentence(problems)}", problems) from None
+        raise invalid_data(_found(error)) from None
 
 
-def _problems(error: ValidationError) -> list[dict[str, str]]:
+def invalid_data(found: Iterable[tuple[tuple[int | str, ...], str]]) -> InvalidData:
+    """The error for what pydantic has found: (where, what)."""
+    problems = _problems(found)
+    return InvalidData(f"The data does not fit: {_sentence(problems)}", problems)
+
+
+def _found(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    return [(e["loc"], e["msg"]) for e in error.errors(include_url=False, include_input=False)]
+
+
+def _problems(found: Iterable[tuple[tuple[int | str, ...], str]]) -> list[dict[str, str]]:
     """What is wrong, field by field. Never the value: it may be a secret in the wrong place."""
     return [
         {
-            "field": ".".join(map(str, problem["loc"]))[:100],
-            "problem": problem["msg"].removeprefix("Value error, "),
+            "field": ".".join(map(str, where))[:100],
+            "problem": what.removeprefix("Value error, "),
         }
-        for problem in error.errors(include_url=False, include_input=False)[:MAX_PROBLEMS]
+        for where, what in islice(found, MAX_PROBLEMS)
     ]
 
 

@@ -7,31 +7,32 @@ What is not answered with data is answered with a problem document, whatever wen
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Annotated
 
-from fastapi import FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Query
+from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
-from pydantic_core import to_json
 from sqlalchemy import select
 from starlette.exceptions import HTTPException
-from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Match
 
 from server.application.dispatcher import Dispatcher
 from server.application.handlers import VERSIONS
 from server.application.handlers.action import Action
-from server.contract.envelope import JSON, Reply
-from server.contract.errors import ApiError, Malformed, UnknownAction, UnsupportedVersion
-from server.contract.routes import HEALTH, REPLAYED, ROUTES, Route
+from server.contract.envelope import JSON
+from server.contract.errors import ApiError
+from server.contract.routes import HEALTH, ROUTES, Route
 from server.persistence.database import Database
 from server.settings import Settings
-from server.transports.http import listener, openapi
-from server.transports.http.problem import problem
-from server.transports.http.request import read
-from server.transports.http.request_log import Record, RequestLog
+from server.transports.http import listener, openapi, refusals
+from server.transports.http.call import CREDENTIALS, Call, call
+from server.transports.http.fields import PathId, in_body, in_query
+from server.transports.http.request_log import RequestLog
 from server.transports.http.same_site import SameSite
+from server.transports.http.strict import route_class
 
-Endpoint = Callable[[HttpRequest], Awaitable[Response]]
+Endpoint = Callable[..., Awaitable[Response]]
+Dependency = Callable[..., Awaitable[Call]]
 
 
 async def serve(
@@ -52,86 +53,91 @@ def create_app(dispatcher: Dispatcher, database: Database, settings: Settings) -
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     for version, actions in VERSIONS.items():
+        router = APIRouter(prefix=f"/{version}", route_class=route_class(settings.max_body))
         for route in ROUTES:
             if route.action in actions:
-                action = actions[route.action]
-                endpoint = _endpoint(dispatcher, settings, version, route, action)
-                description = openapi.operation(version, route, action)
-                app.add_api_route(
-                    f"/{version}{route.path}", endpoint, methods=[route.method], **description
-                )
+                _add(router, dispatcher, version, route, actions[route.action])
+        app.include_router(router)
     app.add_api_route(HEALTH, _health(database), tags=["health"], responses=openapi.HEALTH)
-    app.add_exception_handler(ApiError, _refused)
-    app.add_exception_handler(HTTPException, _no_route)
+    app.add_exception_handler(ApiError, refusals.refused)
+    app.add_exception_handler(RequestValidationError, refusals.invalid)
+    app.add_exception_handler(HTTPException, refusals.no_route)
     app.add_middleware(SameSite, hosts={settings.rest_host, *settings.rest_hosts})
     app.add_middleware(RequestLog)
     app.openapi = lambda: openapi.complete(app)  # type: ignore[method-assign]
     return app
 
 
-def _endpoint(
-    dispatcher: Dispatcher, settings: Settings, version: str, route: Route, action: Action
-) -> Endpoint:
-    async def endpoint(http: HttpRequest) -> Response:
-        record: Record = http.state.record
-        record.version, record.action = version, route.action
-        request = await read(http, version, route, action, settings.max_body)
-        reply = await dispatcher.execute(request)
-        record.outcome, record.replayed = reply.outcome, reply.replayed
-        return _response(reply, http, version, route)
+def _add(
+    router: APIRouter, dispatcher: Dispatcher, version: str, route: Route, action: Action
+) -> None:
+    fields = [] if route.has_body or route.path_fields else list(action.payload.model_fields)
+    here = call(dispatcher, version, route, writes=action.writes is not None, query=fields)
+    router.add_api_route(
+        route.path,
+        _endpoint(here, route, action),
+        methods=[route.method],
+        dependencies=[] if action.public else CREDENTIALS,
+        **openapi.operation(version, route, action),
+    )
 
-    return endpoint
+
+def _endpoint(here: Dependency, route: Route, action: Action) -> Endpoint:
+    """Its signature says where in HTTP the action's data is; FastAPI reads, checks and documents
+    it by that.
+    """
+    if route.path_fields:
+        return _of_one(here, route, action)
+    if route.has_body:
+        return _of_new(here, action)
+    return _of_all(here, action)
 
 
-def _response(reply: Reply, http: HttpRequest, version: str, route: Route) -> Response:
-    if reply.error is not None:
-        return problem(reply, http.url.path)
-    headers = {REPLAYED: "true"} if reply.replayed else {}
-    if route.status == 201:
-        headers["Location"] = f"/{version}{route.path}/{reply.data['id']}"
-    return Response(to_json(reply.data), route.status, headers, media_type=JSON)
+# The types in these signatures are made at run time, from each action's payload.
+# mypy: disable-error-code="valid-type"
+
+
+def _of_one(here: Dependency, route: Route, action: Action) -> Endpoint:
+    Here = Annotated[Call, Depends(here)]
+    Body = in_body(action.payload, route.path_fields)
+
+    async def changed(call: Here, id: PathId, data: Body) -> Response:
+        return await call(data, id=id)
+
+    async def one(call: Here, id: PathId) -> Response:
+        return await call(id=id)
+
+    return changed if route.has_body else one
+
+
+def _of_new(here: Dependency, action: Action) -> Endpoint:
+    Here = Annotated[Call, Depends(here)]
+    Body = action.payload
+
+    async def new(call: Here, data: Body) -> Response:
+        return await call(data)
+
+    return new
+
+
+def _of_all(here: Dependency, action: Action) -> Endpoint:
+    Here = Annotated[Call, Depends(here)]
+    Conditions = in_query(action.payload)
+
+    async def some(call: Here, data: Annotated[Conditions, Query()]) -> Response:
+        return await call(data)
+
+    async def alone(call: Here) -> Response:
+        return await call()
+
+    return some if Conditions.model_fields else alone
 
 
 def _health(database: Database) -> Endpoint:
-    async def healthz(http: HttpRequest) -> Response:
+    async def healthz() -> Response:
         """Whether requests can be served: the database answers. It needs no credentials."""
         async with database.reading() as connection:
             await connection.execute(select(1))
         return Response(b'{"status":"ok"}', media_type=JSON)
 
     return healthz
-
-
-async def _refused(http: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, ApiError)  # noqa: S101  (it is registered for these)
-    http.state.record.outcome = error.code
-    return problem(Reply.refusal(error), http.url.path)
-
-
-async def _no_route(http: HttpRequest, error: Exception) -> Response:
-    """Starlette's own errors: nothing at this path, not with this method, not this content."""
-    assert isinstance(error, HTTPException)  # noqa: S101
-    refusal = _in_our_words(error, http.url.path)
-    http.state.record.outcome = refusal.code
-    headers = {"Allow": _methods(http)} if error.status_code == 405 else error.headers
-    return problem(Reply.refusal(refusal), http.url.path, status=error.status_code, headers=headers)
-
-
-def _in_our_words(error: HTTPException, path: str) -> ApiError:
-    version, _, rest = path[1:200].partition("/")
-    if error.status_code == 405:
-        return UnknownAction("This path does not take this method; `Allow` says which it takes.")
-    if error.status_code != 404:
-        return Malformed(error.detail)
-    if rest and version not in VERSIONS:
-        return UnsupportedVersion(
-            f"There is no version {version!r}; there is: {', '.join(VERSIONS)}.",
-            {"versions": list(VERSIONS)},
-        )
-    return UnknownAction(f"There is nothing at {path[:200]}; /docs shows what there is.")
-
-
-def _methods(http: HttpRequest) -> str:
-    """All that this path takes: Starlette names only those of the first route that fits."""
-    here = [route for route in http.app.routes if route.matches(http.scope)[0] is not Match.NONE]
-    return ", ".join(sorted({method for route in here for method in getattr(route, "methods", ())}))

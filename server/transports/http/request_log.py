@@ -10,11 +10,12 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server.application.handlers import VERSIONS
 from server.contract.envelope import Reply
 from server.contract.errors import Internal, Malformed
 from server.contract.routes import HEALTH, REQUEST_ID
+from server.transports.http.call import given_id
 from server.transports.http.problem import problem
-from server.transports.http.request import given_id
 
 log = structlog.get_logger()
 
@@ -34,6 +35,12 @@ class Record:
     outcome: str = "ok"
     replayed: bool = False
     started: float = field(default_factory=time.perf_counter)
+
+    def name(self, route: Any) -> None:
+        """By the route that was found, if one was: ``/v1/books`` is in version v1."""
+        version = "" if route is None else route.path.split("/")[1]
+        if version in VERSIONS:
+            self.version, self.action = version, route.name
 
     def finished(self) -> dict[str, Any]:
         line = dict(vars(self))
@@ -62,12 +69,14 @@ class RequestLog:
         except ClientDisconnect:
             record.outcome = "client_gone"
         except Exception:
+            record.name(scope.get("route"))
             log.exception("unexpected_error", id=record.id, action=record.action)
             record.outcome = Internal.code
             if record.status is None:
                 answer = problem(Reply.refusal(Internal()), scope["path"])
                 await answer(scope, receive, send_with_id)
         finally:
+            record.name(scope.get("route"))
             if record.outcome != "ok" or scope["path"] != HEALTH:  # which is asked for all the time
                 log.info("request", **record.finished())
 

@@ -13,8 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from server.contract.envelope import Reply
 from server.contract.errors import ApiError, Forbidden, Malformed
+from server.transports.http.call import header
 from server.transports.http.problem import problem
-from server.transports.http.request import header
 
 LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[^:@/\[\]]+)(:[0-9]*)?")
