@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, FastAPI, Query
+from fastapi import Depends, FastAPI, Query
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from sqlalchemy import select
@@ -52,12 +52,11 @@ def create_app(dispatcher: Dispatcher, database: Database, settings: Settings) -
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.router.route_class = route_class(settings.max_body)
     for version, actions in VERSIONS.items():
-        router = APIRouter(prefix=f"/{version}", route_class=route_class(settings.max_body))
         for route in ROUTES:
             if route.action in actions:
-                _add(router, dispatcher, version, route, actions[route.action])
-        app.include_router(router)
+                _add(app, dispatcher, version, route, actions[route.action])
     app.add_api_route(HEALTH, _health(database), tags=["health"], responses=openapi.HEALTH)
     app.add_exception_handler(ApiError, refusals.refused)
     app.add_exception_handler(RequestValidationError, refusals.invalid)
@@ -68,13 +67,11 @@ def create_app(dispatcher: Dispatcher, database: Database, settings: Settings) -
     return app
 
 
-def _add(
-    router: APIRouter, dispatcher: Dispatcher, version: str, route: Route, action: Action
-) -> None:
+def _add(app: FastAPI, dispatcher: Dispatcher, version: str, route: Route, action: Action) -> None:
     fields = [] if route.has_body or route.path_fields else list(action.payload.model_fields)
     here = call(dispatcher, version, route, writes=action.writes is not None, query=fields)
-    router.add_api_route(
-        route.path,
+    app.add_api_route(
+        f"/{version}{route.path}",
         _endpoint(here, route, action),
         methods=[route.method],
         dependencies=[] if action.public else CREDENTIALS,
