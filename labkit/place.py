@@ -52,11 +52,6 @@ def vhost_of(amqp_url: str) -> str:
     return unquote(urlsplit(amqp_url).path[1:]) or "/"
 
 
-def user_of(amqp_url: str) -> str:
-    """Who the broker takes its bearer for."""
-    return unquote(urlsplit(amqp_url).username or "guest")
-
-
 def with_path(url: str, path: str) -> str:
     """The same server's virtual host, or database, of this name."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{quote(path, safe='')}"))

@@ -11,7 +11,7 @@ from labkit.faults.network.proxy import Proxy
 from labkit.services.environment import lab_environment
 from labkit.services.home import Home
 from labkit.services.private import private_home
-from labkit.ui.progress import Line
+from labkit.ui.progress import StatusLine
 
 CLIENT, WORKER, DATABASE = "client-broker", "worker-broker", "worker-database"
 """The links that have a proxy, in private services."""
@@ -45,7 +45,7 @@ class Grounds:
         ``seed`` is that of the proxies' jitter.
         """
         grounds = cls({}, None, AsyncExitStack())
-        line = Line()
+        line = StatusLine()
         line.show("A broker and a database for this lab alone are starting …")
         try:
             await grounds._start_services()

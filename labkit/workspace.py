@@ -10,13 +10,14 @@ from labkit.closing import close_all
 from labkit.faults.at_step.plan import ENVIRONMENT, Plan
 from labkit.faults.faults import Faults
 from labkit.faults.scene import Scene
-from labkit.place import user_of, with_path
+from labkit.place import with_path
 from labkit.private import Grounds
 from labkit.services.broker_tools import BrokerTools
 from labkit.services.environment import ROOT
 from labkit.services.home import Home
 from labkit.services.permissions import granted
 from labkit.workers import OBEDIENT, RIGHT, Workers
+from server.contract.vouching import user_of
 
 UNLIMITED = 1_000_000
 """Requests a second. In a lab one key does everything: no lesson is to meet the limit by chance."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 VERSION = "3.6.3"
 PARSER = f"@asyncapi/parser@{VERSION}"
-HOME = Path(__file__).resolve().parents[1]
-FOLDER = HOME / ".lab" / "npm" / f"asyncapi-parser-{VERSION}"
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / ".lab" / "npm" / f"asyncapi-parser-{VERSION}"
 """Where the parser is installed, out of git's sight."""
 
 

@@ -30,7 +30,7 @@ Recordings = dict[str, list[Recording]]
 """Group of examples → its recordings."""
 
 PROPERTIES = ("content_type", "correlation_id", "reply_to")
-PATIENCE = 10.0
+REPLY_TIMEOUT = 10.0
 """Seconds for a reply."""
 
 
@@ -96,7 +96,7 @@ class Script:
     async def run(self, example: Example) -> Recording:
         request = self._message(example)
         await self._channel.default_exchange.publish(request, topology.REQUESTS)
-        reply = await asyncio.wait_for(self._inbox.get(), PATIENCE)
+        reply = await asyncio.wait_for(self._inbox.get(), REPLY_TIMEOUT)
         recording: Recording = {
             "title": example.title,
             "action": example.action,
@@ -146,7 +146,7 @@ class Script:
     async def _dead_letter(self) -> AbstractIncomingMessage:
         queue = await self._channel.get_queue(topology.DEAD_LETTERS)
         # The server publishes it before the reply, but on another channel.
-        async with queue.iterator(no_ack=True, timeout=PATIENCE) as parked:
+        async with queue.iterator(no_ack=True, timeout=REPLY_TIMEOUT) as parked:
             return await anext(parked)
 
 

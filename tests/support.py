@@ -27,7 +27,7 @@ from server.settings import Settings
 from server.transports.amqp.worker import Worker
 from server.transports.http import app
 
-HOME = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 BOOK = {"title": "1984", "author": "George Orwell", "year": 1949, "isbn": "978-0451524935"}
 
 
@@ -178,7 +178,7 @@ async def process_of(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", *program),
-        cwd=HOME,
+        cwd=ROOT,
         env={**os.environ, **{n.upper(): str(v) for n, v in given.items()}, **environment},
         stdout=asyncio.subprocess.PIPE,
     )

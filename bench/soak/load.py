@@ -32,7 +32,7 @@ TURNS_THE_PAGE = 0.5
 """Part of the lists that have a page after this one."""
 DUPLICATES, POISON = 0.10, 0.02
 """Parts of all calls."""
-PATIENCE = 30.0
+CALL_TIMEOUT = 30.0
 """Seconds until a broker has confirmed a message."""
 AGAIN = 3
 """How often a caller who does not know the outcome asks again, with the same key."""
@@ -211,7 +211,7 @@ async def send_poison(amqp_url: str, dice: random.Random, ledger: Ledger, name: 
     )
     accepted = False
     with suppress(Exception):  # aiormq raises all kinds when a connection breaks
-        async with asyncio.timeout(PATIENCE), await connect(amqp_url) as connection:
+        async with asyncio.timeout(CALL_TIMEOUT), await connect(amqp_url) as connection:
             channel = await connection.channel()
             await channel.default_exchange.publish(message, REQUESTS)
             accepted = True

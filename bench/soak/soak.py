@@ -17,7 +17,7 @@ from labkit.client.amqp import AsyncAPIClient
 from labkit.faults.fault import Fault
 from labkit.ledger import Verdict
 from labkit.ledger.operations import Operation
-from labkit.ui.progress import Line
+from labkit.ui.progress import StatusLine
 
 CLIENTS = 4
 WORKERS = 2
@@ -37,7 +37,7 @@ class Soak:
         self._lab = lab
         self._duration = duration
         self._folder = folder
-        self._line = Line()
+        self._line = StatusLine()
         dice, deck = (random.Random(f"{seed} {what}") for what in ("dice", "deck"))  # noqa: S311
         self._chaos = Chaos(lab.faults, dice, deck)
         self._links: list[AsyncAPIClient] = []

@@ -20,7 +20,7 @@ BATCH = 1000
 SILENCE = 0.5
 """Seconds. If no letter comes for so long, another consumer may have taken what was counted."""
 
-PATIENCE = 5.0
+READY_TIMEOUT = 5.0
 """Seconds in which the broker puts back at least some of what it is given back."""
 
 LOST = (
@@ -129,7 +129,7 @@ class Held:
     async def _until_ready(self, expected: int) -> None:
         """However many they are, as long as some more come back: 100,000 take many seconds."""
         most, since = -1, time.monotonic()
-        while (ready := await self.ready()) < expected and time.monotonic() - since < PATIENCE:
+        while (ready := await self.ready()) < expected and time.monotonic() - since < READY_TIMEOUT:
             if ready > most:
                 most, since = ready, time.monotonic()
             await asyncio.sleep(0.005)

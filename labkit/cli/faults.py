@@ -18,11 +18,11 @@ from labkit.faults.elsewhere import elsewhere
 from labkit.faults.fault import Fault, NotReached
 from labkit.faults.faults import Faults
 from labkit.faults.messages import POISONS
-from labkit.faults.outages import SERVICES
 from labkit.faults.scene import Crew
+from labkit.faults.service_faults import SERVICES
 from labkit.place import Place
 from labkit.services.environment import ROOT
-from labkit.ui.progress import Line
+from labkit.ui.progress import StatusLine
 from server.contract.steps import Step
 
 STEPS = ", ".join(Step)
@@ -163,7 +163,7 @@ async def _happen(faults: Faults, crew: Crew, options: argparse.Namespace) -> No
 
 
 async def _reached(fault: ArmedFault, within: float) -> None:
-    line = Line()
+    line = StatusLine()
     line.show(f"{fault.name}: waiting for a request, up to {within:g} s …")
     try:
         await fault.reached(within)
@@ -175,7 +175,7 @@ async def _reached(fault: ArmedFault, within: float) -> None:
 
 async def _go_on(seconds: float | None) -> None:
     """None is until Ctrl-C."""
-    line = Line()
+    line = StatusLine()
     line.show("until Ctrl-C …" if seconds is None else f"for {seconds:g} s …")
     try:
         async with asyncio.timeout(seconds):

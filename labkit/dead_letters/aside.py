@@ -10,7 +10,7 @@ import time
 import aiormq
 from aiormq.abc import AbstractConnection, DeliveredMessage
 
-from labkit.broker.held import PATIENCE, Held
+from labkit.broker.held import READY_TIMEOUT, Held
 from labkit.dead_letters import copies
 from labkit.dead_letters.letter import Letter
 from labkit.dead_letters.post import Post
@@ -58,7 +58,7 @@ class Aside:
 
     async def _reject(self, message: DeliveredMessage) -> None:
         """One at a time: a broker that is not able to move it drops it, and says nothing."""
-        before, deadline = await self._there.ready(), time.monotonic() + PATIENCE
+        before, deadline = await self._there.ready(), time.monotonic() + READY_TIMEOUT
         await self._held.reject(message)
         while await self._there.ready() <= before:
             if time.monotonic() > deadline:

@@ -16,7 +16,7 @@ from labkit.dead_letters.aside import Aside
 from labkit.dead_letters.letter import Letter, Summary
 from labkit.dead_letters.post import Post
 from labkit.dead_letters.reading import Pairs, batches, find
-from labkit.dead_letters.replay import PATIENCE, Outcome, Pace, Replay
+from labkit.dead_letters.replay import REPLAY_TIMEOUT, Outcome, Pace, Replay
 from labkit.dead_letters.selection import Selection
 from labkit.errors import BadSelection
 from labkit.ui.progress import Tally
@@ -44,7 +44,7 @@ class DeadLetters:
         amqp_url: str,
         api_key: str,
         *,
-        patience: float = PATIENCE,
+        patience: float = REPLAY_TIMEOUT,
         queue: str = DEAD_LETTERS,
     ) -> None:
         """``patience`` is how many seconds a replayed letter's answer is waited for. ``queue``:

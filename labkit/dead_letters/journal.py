@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-HOME = Path(__file__).resolve().parents[2] / ".lab" / "letters"
+FOLDER = Path(__file__).resolve().parents[2] / ".lab" / "letters"
 
 
 def note(
@@ -28,7 +28,7 @@ def note(
     names = [None] if ids is None else [name for name in dict.fromkeys(ids) if name]
     lines = [{"id": n, "how": how, "at": time.time(), "request": request} for n in names]
     with suppress(OSError):
-        HOME.mkdir(parents=True, exist_ok=True)
+        FOLDER.mkdir(parents=True, exist_ok=True)
         with _file(amqp_url).open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(line) + "\n" for line in lines))
 
@@ -43,4 +43,4 @@ def read(amqp_url: str, since: float) -> Iterator[dict[str, Any]]:
 
 
 def _file(amqp_url: str) -> Path:
-    return HOME / f"{urlsplit(amqp_url).path.strip('/').replace('/', '_') or 'default'}.jsonl"
+    return FOLDER / f"{urlsplit(amqp_url).path.strip('/').replace('/', '_') or 'default'}.jsonl"

@@ -13,7 +13,7 @@ from server.contract.errors import from_wire
 from server.contract.headers import DEADLINE, ON_BEHALF_OF
 from server.contract.topology import REQUESTS
 
-PATIENCE = 10.0
+ANSWER_TIMEOUT = 10.0
 """Seconds in which a worker has to say so."""
 
 
@@ -27,7 +27,7 @@ async def check(post: Post, api_key: str, patience: float) -> None:
         content_type=JSON,
         correlation_id="operator",
         message_id="operator",
-        headers={ON_BEHALF_OF: me, DEADLINE: round((time.time() + PATIENCE) * 1000)},
+        headers={ON_BEHALF_OF: me, DEADLINE: round((time.time() + ANSWER_TIMEOUT) * 1000)},
     )
     body = to_json(
         {
@@ -38,7 +38,7 @@ async def check(post: Post, api_key: str, patience: float) -> None:
             "auth": api_key,
         }
     )
-    answer = await post.ask(REQUESTS, properties, body, min(PATIENCE, patience))
+    answer = await post.ask(REQUESTS, properties, body, min(ANSWER_TIMEOUT, patience))
     if answer is None:
         raise NobodyAnswers
     if answer.reply.error is not None:

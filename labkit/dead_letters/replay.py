@@ -28,7 +28,7 @@ from server.contract.topology import REQUESTS
 
 IN_FLIGHT = 200
 """Letters that are on their way at a time."""
-PATIENCE = 60.0
+REPLAY_TIMEOUT = 60.0
 """Seconds for an answer: a worker that tries again needs half of them."""
 
 ROUND = 900.0
@@ -55,7 +55,7 @@ class Replay:
     """Sends what is selected, and settles each letter by its answer."""
 
     def __init__(
-        self, held: Held, post: Post, api_key: str, queue: str, patience: float = PATIENCE
+        self, held: Held, post: Post, api_key: str, queue: str, patience: float = REPLAY_TIMEOUT
     ) -> None:
         """``queue`` is where ``held`` has its letters from."""
         self._held = held

@@ -1,5 +1,5 @@
 """The exercises of the lessons: one small class each, checked on their effects."""
 
-from labkit.exercises.exercise import Exercise, Verdict
+from labkit.exercises.exercise import Assessment, Exercise
 
-__all__ = ["Exercise", "Verdict"]
+__all__ = ["Assessment", "Exercise"]

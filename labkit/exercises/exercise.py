@@ -13,7 +13,7 @@ from labkit.lab import Lab
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Assessment:
     """How an exercise stands. A notebook shows it as a line of text."""
 
     outcome: str
@@ -31,17 +31,17 @@ class Verdict:
         return f"{self._SIGNS[self.outcome]} {self.text}"
 
 
-def not_attempted(text: str) -> Verdict:
-    return Verdict("not attempted", text)
+def not_attempted(text: str) -> Assessment:
+    return Assessment("not attempted", text)
 
 
-def wrong(text: str) -> Verdict:
+def wrong(text: str) -> Assessment:
     """``text`` says what was seen, and what it probably comes from."""
-    return Verdict("wrong", text)
+    return Assessment("wrong", text)
 
 
-def right(text: str) -> Verdict:
-    return Verdict("right", text)
+def right(text: str) -> Assessment:
+    return Assessment("right", text)
 
 
 class Exercise(ABC):
@@ -62,18 +62,18 @@ class Exercise(ABC):
         return inspect.cleandoc(self.__doc__ or "")
 
     @abstractmethod
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         """What the lab looks like now."""
 
     @abstractmethod
     async def answer(self) -> None:
         """A solution."""
 
-    async def check(self) -> Verdict:
+    async def check(self) -> Assessment:
         try:
             return await self.look()
         except (BrokerAway, LabNotOpen, OSError, asyncpg.PostgresError) as error:
-            return Verdict("lab broken", f"{error} Then run this notebook from the top.")
+            return Assessment("lab broken", f"{error} Then run this notebook from the top.")
 
     def hint(self) -> None:
         print(self.tip)  # noqa: T201  (for the student to read)

@@ -2,7 +2,7 @@
 
 import aio_pika
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 
 class OneStays(Exercise):
@@ -15,7 +15,7 @@ class OneStays(Exercise):
         "counts as `unacked`: it is still there, and comes back when its channel closes."
     )
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         queues = await self.lab.queues()
         if "letters" not in queues.index:
             return not_attempted("There is no queue named letters.")

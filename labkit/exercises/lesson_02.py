@@ -1,6 +1,6 @@
 """Exercises of ``02_request_and_reply``."""
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 TITLE = "Brave New World"
 
@@ -14,7 +14,7 @@ class OneBookTwoCalls(Exercise):
         "The server can only know that two calls mean the same if both carry the same name for it."
     )
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         rows = await self.lab.rows("books_v1")
         books = rows[rows["title"] == TITLE]
         if books.empty:

@@ -1,6 +1,6 @@
 """Exercises of ``03_versions_and_filters``."""
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 TITLE = "The Casual Vacancy"
 
@@ -12,7 +12,7 @@ class MoveToVersion2(Exercise):
 
     tip = "`get_authors` of version 2 tells the id of every author."
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         books, authors = await self.lab.rows("books_v2"), await self.lab.rows("authors")
         books = books[books["title"] == TITLE]
         if books.empty:

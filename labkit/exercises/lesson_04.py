@@ -1,6 +1,6 @@
 """Exercises of ``04_idempotency``."""
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 TITLES = ["Dune", "Emma", "Ulysses"]
 
@@ -12,7 +12,7 @@ class ImpatientClient(Exercise):
 
     tip = "How many wishes are there, and how many attempts? asyncio.gather sends them together."
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         rows = await self.lab.rows("books_v1")
         counts = rows["title"].value_counts().reindex(TITLES, fill_value=0)
         if not counts.any():

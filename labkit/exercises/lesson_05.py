@@ -4,8 +4,8 @@ import asyncio
 
 import pandas as pd
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
-from labkit.experiments import outage
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from labkit.experiments import crash
 from server.contract.topology import REQUESTS
 
 TITLE = "Dune"
@@ -22,7 +22,7 @@ class TwoWorkersOneRequest(Exercise):
         "still unacknowledged? The call has to be under way meanwhile: asyncio.create_task."
     )
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         books = await self.lab.rows("books_v1")
         books = books[books["title"] == TITLE]
         if len(books) > 1:
@@ -51,12 +51,12 @@ class TwoWorkersOneRequest(Exercise):
         await self.lab.start_workers(dies_at="committed")
         dune = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
         call = asyncio.create_task(client.call("create_book", dune, timeout=60))
-        await outage.ended(self.lab, "worker-1")
+        await crash.ended(self.lab, "worker-1")
         await self.lab.start_workers(1)
         await call
 
 
-def _one_request(lines: pd.DataFrame) -> Verdict:
+def _one_request(lines: pd.DataFrame) -> Assessment:
     """There is one book, and no request any more. ``lines`` were logged since it was written."""
     if lines["id"].nunique() > 1:
         return wrong(

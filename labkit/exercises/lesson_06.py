@@ -7,7 +7,7 @@ from typing import Any
 import aio_pika
 import pandas as pd
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 
 DUNE: dict[str, Any] = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
@@ -59,7 +59,7 @@ class FourLetters(Exercise):
     async def _letters(self) -> int:
         return int((await self.lab.queues())["ready"].get(DEAD_LETTERS, 0))
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         books, letters = await self.lab.rows("books_v1"), await self._letters()
         if books.empty:
             return _nothing_done(letters)
@@ -71,7 +71,7 @@ class FourLetters(Exercise):
             return wrong("In the dead letter queue there is still: " + _told(left))
         return await self._judge(books)
 
-    async def _judge(self, books: pd.DataFrame) -> Verdict:
+    async def _judge(self, books: pd.DataFrame) -> Assessment:
         found = dict(books[["title", "year"]].to_numpy().tolist())
         if found != WANTED:
             return wrong(f"No letter is left, and the library has {found}, not {WANTED}.")
@@ -90,7 +90,7 @@ class FourLetters(Exercise):
         await dead.edit("ulysses", data=ulysses)
 
 
-def _nothing_done(letters: int) -> Verdict:
+def _nothing_done(letters: int) -> Assessment:
     if letters < len(LETTERS):
         return wrong(f"No book, and {letters} letters: what was purged? `await exercise.begin()`.")
     return not_attempted("Four letters are in api.dlq, and no book is in books_v1.")

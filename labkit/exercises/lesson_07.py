@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from server.contract.topology import REQUESTS
 
 TITLE = "Dune"
@@ -16,7 +16,7 @@ class AnsweredByTheNext(Exercise):
 
     tip = "Arm the kill before you call, call in a task of its own, and then see who is left."
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         died = self._died_at_committed()
         count = (await self.lab.rows("books_v1"))["title"].tolist().count(TITLE)
         if not count:
@@ -38,7 +38,7 @@ class AnsweredByTheNext(Exercise):
         since = datetime.fromisoformat(self.since)
         return bool(((timeline["fault"] == "kill at committed") & (timeline["at"] > since)).any())
 
-    async def _answered(self) -> Verdict:
+    async def _answered(self) -> Assessment:
         queues = await self.lab.queues()
         if queues.loc[REQUESTS, ["ready", "unacked"]].sum():
             return wrong(

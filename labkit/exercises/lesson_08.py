@@ -1,6 +1,6 @@
 """Exercises of ``08_backpressure_and_scaling``."""
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 VOLUMES = 100
 
@@ -16,7 +16,7 @@ class Encyclopedia(Exercise):
         "a little longer and never exactly as long as the others, and ask again with the same key."
     )
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         titles = [f"Volume {number}" for number in range(1, VOLUMES + 1)]
         await self.lab.settle()
         rows = await self.lab.rows("books_v1")
@@ -36,7 +36,7 @@ class Encyclopedia(Exercise):
             )
         return await self._named()
 
-    async def _named(self) -> Verdict:
+    async def _named(self) -> Assessment:
         """All volumes are there. Would they be there once if a reply had been lost?"""
         keys = await self.lab.rows("idempotency_keys")
         if (keys["resource_type"] == "book_v1").sum() < VOLUMES:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from labkit.exercises.exercise import Exercise, Verdict, not_attempted, right, wrong
+from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 TITLE = "Dune"
 
@@ -15,7 +15,7 @@ class TheOtherDoor(Exercise):
 
     tip = "Both servers look into the same table of idempotency keys."
 
-    async def look(self) -> Verdict:
+    async def look(self) -> Assessment:
         books = await self.lab.rows("books_v1")
         count = int((books["title"] == TITLE).sum())
         if count == 0:
@@ -38,7 +38,7 @@ class TheOtherDoor(Exercise):
         assert reply.replayed  # noqa: S101
 
 
-def _two_doors(calls: pd.DataFrame) -> Verdict:
+def _two_doors(calls: pd.DataFrame) -> Assessment:
     """There is one book. ``calls`` are what the servers logged since."""
     if len(calls) < 2:
         return wrong(f"One book, but {len(calls)} call since the exercise began: ask again.")

@@ -7,11 +7,11 @@ from contextlib import suppress
 import pandas as pd
 from matplotlib.axes import Axes
 
-from labkit.experiments import figures, outage
+from labkit.experiments import crash, figures
 from labkit.lab import Lab
 from labkit.services import process
 from labkit.services.environment import ROOT
-from labkit.ui.progress import Line
+from labkit.ui.progress import StatusLine
 from server.contract.topology import REQUESTS
 
 COLUMNS = ["at", "ready", "unacked", "cpu"]
@@ -28,7 +28,7 @@ class Gauge:
         self._lab = lab
         self._now = now
         self._rows: list[tuple[float, int, int, float]] = []
-        self._line = Line()
+        self._line = StatusLine()
         self._cpu = self._used()
         self._read_at = now()
         self._reader = asyncio.create_task(self._read_on())
@@ -75,7 +75,7 @@ def plot(spikes: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:
     for column, (name, (calls, readings)) in enumerate(spikes.items()):
         queue, waits, cpu = (row[column] for row in axes)
         _draw_queue(queue, readings)
-        outage.draw_waits(waits, calls)
+        crash.draw_waits(waits, calls)
         cpu.plot(readings["at"], readings["cpu"], color=COLOURS["cpu"], drawstyle="steps-pre")
         cpu.axhline(1, color="black", linestyle=":")
         queue.set_title(name)

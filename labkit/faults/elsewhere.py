@@ -6,9 +6,10 @@ from labkit.broker.management import Broker
 from labkit.errors import FaultImpossible
 from labkit.faults.at_step.plan import Plan
 from labkit.faults.scene import Scene
-from labkit.place import Place, user_of
+from labkit.place import Place
 from labkit.services.environment import lab_environment
 from labkit.workers import Found
+from server.contract.vouching import user_of
 
 PREFIX = "lab-"
 """Of the virtual hosts of notebooks."""

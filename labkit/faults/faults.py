@@ -22,8 +22,8 @@ from labkit.faults.at_step.orders import ANY_WORKER, Orders
 from labkit.faults.fault import Fault, Journal
 from labkit.faults.messages import Messages
 from labkit.faults.network.network import Network
-from labkit.faults.outages import SERVICES, Outages
 from labkit.faults.scene import Scene
+from labkit.faults.service_faults import SERVICES, ServiceFaults
 from server.contract.steps import Step
 
 
@@ -36,7 +36,7 @@ class Faults:
         self._scene = scene
         self._journal = Journal()
         self._orders = Orders(lambda: scene.workers.obedient, scene.plan, self._journal)
-        self._outages = Outages(scene.home, self._journal)
+        self._services = ServiceFaults(scene.home, self._journal)
         self.network = Network(scene.proxies, self._journal)
         """What can go wrong on the lines of a private lab."""
         self.messages = Messages(self._orders, self._journal, scene.amqp_url, self.random)
@@ -70,7 +70,7 @@ class Faults:
         if at is not None:
             return self._orders.at_step("kill", at, request_id, always=always)
         if target in SERVICES:
-            return await self._outages.kill(target)
+            return await self._services.kill(target)
         self._signal(target, signal.SIGKILL)
         return self._journal.at_once("kill worker", target)
 
@@ -81,13 +81,13 @@ class Faults:
         if at is not None:
             return self._orders.at_step("stop", at, request_id)
         if target in SERVICES:
-            return await self._outages.stop(target)
+            return await self._services.stop(target)
         self._signal(target, signal.SIGTERM)
         return self._journal.at_once("stop worker", target)
 
     async def restart(self, target: str) -> Fault:
         """Broker or database, stopped politely and started again. Returns when it answers."""
-        return await self._outages.restart(target)
+        return await self._services.restart(target)
 
     async def pause(
         self, target: str = ANY_WORKER, *, at: str | None = None, request_id: str | None = None
@@ -96,7 +96,7 @@ class Faults:
         if at is not None:
             return self._orders.at_step("pause", at, request_id)
         if target in SERVICES:
-            return await self._outages.pause(target)
+            return await self._services.pause(target)
         pid = self._signal(target, signal.SIGSTOP)
 
         async def resume() -> None:
@@ -149,7 +149,7 @@ class Faults:
         """The broker has no memory left: publishers are blocked until it is healed,
         and no connection is closed.
         """
-        return await self._outages.memory_alarm()
+        return await self._services.memory_alarm()
 
     def _signal(self, name: str, number: signal.Signals) -> int:
         """Returns the pid that got it. ``worker`` is one of them, by chance."""

@@ -9,7 +9,7 @@ from collections.abc import Coroutine
 
 from labkit.launcher import lab, testing, venv, watch
 from labkit.launcher.doctor import doctor
-from labkit.launcher.progress import Progress
+from labkit.launcher.steps import Steps
 from labkit.services import environment
 from labkit.services.errors import ServiceError
 
@@ -57,19 +57,19 @@ async def _prepare(command: str) -> int:
     """Do what the command says, or what the program needs that it stands for."""
     if command == "doctor":
         return await doctor()
-    async with Progress() as progress:
+    async with Steps() as steps:
         if command == "lab":
-            return await watch.run(progress)
+            return await watch.run(steps)
         if command in TESTS:
-            return await TESTS[command](progress)
+            return await TESTS[command](steps)
         if command == "down":
-            await lab.down(progress)
+            await lab.down(steps)
         elif command in ALONE:
-            await lab.install(progress)
+            await lab.install(steps)
         else:
-            await lab.up(progress)
+            await lab.up(steps)
         if command == "up":
-            progress.say(lab.addresses(lab.home()))
+            steps.say(lab.addresses(lab.home()))
     return 0
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from filelock import AsyncFileLock, Timeout
 
 from labkit.launcher import browser, jupyter, server, supervisor, venv
-from labkit.launcher.progress import Progress
+from labkit.launcher.steps import Steps
 from labkit.services import environment, handshake, postgresql, rabbitmq, users
 from labkit.services.home import Home
 from labkit.services.process import Process, recorded
@@ -25,22 +25,22 @@ def home() -> Home:
     return Home(environment.LAB)
 
 
-async def up(progress: Progress, *, with_jupyter: bool = False) -> None:
+async def up(steps: Steps, *, with_jupyter: bool = False) -> None:
     """Start what does not run, adopt what does, and write `lab.env`.
 
     If it fails or is interrupted, what this call has started is stopped again.
     """
-    async with exclusive(progress) as ours:
+    async with exclusive(steps) as ours:
         before = {process.pid for process in recorded(ours.run_dir) if process.alive()}
         try:
-            await _start(progress, ours, with_jupyter=with_jupyter)
+            await _start(steps, ours, with_jupyter=with_jupyter)
             environment.write_env(ours.env_file, _environment(ours))
         except BaseException:
             await _stop([p for p in recorded(ours.run_dir) if p.pid not in before], ours)
             raise
 
 
-async def down(progress: Progress) -> None:
+async def down(steps: Steps) -> None:
     """Stop everything that runs from this clone; data stays."""
     names: list[str] = []
 
@@ -52,17 +52,17 @@ async def down(progress: Progress) -> None:
         browser.forget()
         return ", ".join(names) or "nothing was running"
 
-    async with exclusive(progress) as ours:
-        await progress.step("stopped", stop)
+    async with exclusive(steps) as ours:
+        await steps.step("stopped", stop)
 
 
-async def install(progress: Progress) -> None:
+async def install(steps: Steps) -> None:
     """All packages are there: for the tests, which start services of their own."""
-    await progress.step("Python", venv.complete)
+    await steps.step("Python", venv.complete)
 
 
 @asynccontextmanager
-async def exclusive(progress: Progress) -> AsyncIterator[Home]:
+async def exclusive(steps: Steps) -> AsyncIterator[Home]:
     """Two `make` at once in one clone take turns. The system releases the lock when its holder
     ends, however that happens.
     """
@@ -72,7 +72,7 @@ async def exclusive(progress: Progress) -> AsyncIterator[Home]:
     try:
         await lock.acquire(timeout=0)
     except Timeout:
-        progress.say("  … another `make` is at work")
+        steps.say("  … another `make` is at work")
         await lock.acquire()
     try:
         yield ours
@@ -103,11 +103,11 @@ async def _side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
         raise failures.exceptions[0] from None
 
 
-async def _start(progress: Progress, ours: Home, *, with_jupyter: bool) -> None:
+async def _start(steps: Steps, ours: Home, *, with_jupyter: bool) -> None:
     async with _side_by_side() as group:
 
         def begin(title: str, work: Step, *after: asyncio.Task[None]) -> asyncio.Task[None]:
-            return group.create_task(progress.step(title, work, *after))
+            return group.create_task(steps.step(title, work, *after))
 
         packages = begin("Python", venv.complete)
         if given := environment.given_services(os.environ):

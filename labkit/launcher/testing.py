@@ -9,7 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 
 from labkit.launcher import lab, venv
-from labkit.launcher.progress import Progress
+from labkit.launcher.steps import Steps
 
 CHECKS = {
     "lint": ["ruff", "check"],
@@ -25,9 +25,9 @@ INTERRUPTION = 20.0
 """Seconds that pytest has, after Ctrl-C, to end its own services."""
 
 
-async def run(progress: Progress) -> int:
+async def run(steps: Steps) -> int:
     """Install what is missing, then check everything. Returns 0 only if all is well."""
-    await lab.install(progress)
+    await lab.install(steps)
     begun = time.monotonic()
     results: dict[str, int | None] = {}
 
@@ -36,7 +36,7 @@ async def run(progress: Progress) -> int:
             output, _ = await child.communicate()
             results[name] = child.returncode
             text = output.decode("utf-8", "replace").rstrip() or "no complaints"
-            progress.say(f"  {'✗' if child.returncode else '✓'} {name}: {text}")
+            steps.say(f"  {'✗' if child.returncode else '✓'} {name}: {text}")
 
     async def tests() -> None:
         async with _started(TESTS) as child:
@@ -47,13 +47,13 @@ async def run(progress: Progress) -> int:
             group.create_task(work)
     failed = [name for name, code in results.items() if code]
     verdict = f"✗ failed: {', '.join(failed)}" if failed else "✓ all is well"
-    progress.say(f"  {verdict} ({time.monotonic() - begun:.0f} s)")
+    steps.say(f"  {verdict} ({time.monotonic() - begun:.0f} s)")
     return 1 if failed else 0
 
 
-async def unit(progress: Progress) -> int:
+async def unit(steps: Steps) -> int:
     """Install what is missing, then run the tests that need no service."""
-    await lab.install(progress)
+    await lab.install(steps)
     async with _started(UNIT) as child:
         return await child.wait()
 

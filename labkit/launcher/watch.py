@@ -7,7 +7,7 @@ import sys
 from filelock import FileLock, Timeout
 
 from labkit.launcher import browser, lab, supervisor
-from labkit.launcher.progress import Progress
+from labkit.launcher.steps import Steps
 from labkit.services import environment
 from labkit.services.home import Home
 from labkit.services.process import Process, load
@@ -16,7 +16,7 @@ PAUSE = 0.5
 """Seconds between two looks at whether everything lives."""
 
 
-async def run(progress: Progress) -> int:
+async def run(steps: Steps) -> int:
     """Start everything, say where it is, and watch it; Ctrl-C stops everything. Returns exit code.
 
     A second one says where the first one's lab is, and leaves.
@@ -25,24 +25,24 @@ async def run(progress: Progress) -> int:
     ours.make()
     try:
         with FileLock(ours.path / "foreground.lock", mode=0o600, blocking=False):
-            await _in_foreground(ours, progress)
+            await _in_foreground(ours, steps)
     except Timeout:
-        async with lab.exclusive(progress):  # until the first one has started it
-            progress.say(_elsewhere(ours))
+        async with lab.exclusive(steps):  # until the first one has started it
+            steps.say(_elsewhere(ours))
     return 0
 
 
-async def _in_foreground(ours: Home, progress: Progress) -> None:
+async def _in_foreground(ours: Home, steps: Steps) -> None:
     try:
-        await lab.up(progress, with_jupyter=True)
-        progress.say(lab.addresses(ours) + "\n\n  Ctrl-C ends the lab; your data stays.\n")
+        await lab.up(steps, with_jupyter=True)
+        steps.say(lab.addresses(ours) + "\n\n  Ctrl-C ends the lab; your data stays.\n")
         _open_browser(ours)
-        await _watch(ours, progress)
+        await _watch(ours, steps)
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None:
             task.uncancel()  # it is over with what was cancelled: ending the lab
-        progress.say("\n  Ending the lab …")
-        await lab.down(progress)
+        steps.say("\n  Ending the lab …")
+        await lab.down(steps)
 
 
 def _elsewhere(ours: Home) -> str:
@@ -51,30 +51,30 @@ def _elsewhere(ours: Home) -> str:
     return "The lab runs already, in another terminal:\n" + lab.addresses(ours)
 
 
-async def _watch(ours: Home, progress: Progress) -> None:
+async def _watch(ours: Home, steps: Steps) -> None:
     """Returns when the lab was stopped with `make down`."""
     dead: set[int] = set()
     known: dict[str, Process] = {}
     while ours.env_file.exists():
-        _look(ours, known, progress)
+        _look(ours, known, steps)
         for process in known.values():
             if process.alive() or process.pid in dead or not process.recorded():
                 continue
             if supervisor.supervises(ours, process.name) is None:  # else it is started again
                 dead.add(process.pid)
-                progress.say(_obituary(process))
+                steps.say(_obituary(process))
         await asyncio.sleep(PAUSE)
-    progress.say("  The lab was stopped by `make down`.")
+    steps.say("  The lab was stopped by `make down`.")
 
 
-def _look(ours: Home, known: dict[str, Process], progress: Progress) -> None:
+def _look(ours: Home, known: dict[str, Process], steps: Steps) -> None:
     """Which processes there are now; says so if one was started again."""
     for name in lab.LONG_LIVED:
         process = load(name, ours.run_dir)
         if process is None:
             continue
         if known.get(name, process) != process:
-            progress.say(f"\n  {name} ended, and was started again. Its log: {process.log}\n")
+            steps.say(f"\n  {name} ended, and was started again. Its log: {process.log}\n")
         known[name] = process
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from labkit.database import connect
 from labkit.dead_letters import journal
 from labkit.ledger import database, history, letters, worker_logs
-from labkit.ledger.evidence import Evidence, Outage, Removal
+from labkit.ledger.evidence import Evidence, FaultPeriod, Removal
 from labkit.ledger.lost_replies import AFTERMATH
 from labkit.ledger.operations import PARKED, Operation, without_secrets
 from labkit.ledger.others import Others
@@ -60,7 +60,7 @@ async def collect(
     found = await letters.letters(lab)
     parked = {name for letter in found for name in (letter.id, letter.asked_as)}
     parked |= {removal.id for removal in removals if removal.id is not None}
-    outages = _outages(lab)
+    periods = _fault_periods(lab)
     began = min((operation.asked for operation in noted.operations), default=math.inf)
     return replace(
         noted,
@@ -70,8 +70,8 @@ async def collect(
         removals=[each for each in removals if each.id is None or each.id in names],
         queued=await queued(lab),
         dropped=[str(each) for each in getattr(_faults(lab), "dropped", ()) if each in names],
-        outages=[each for each in outages if _end(each) >= began],
-        earlier=[each for each in outages if began > _end(each) >= began - AFTERMATH],
+        faults=[each for each in periods if _end(each) >= began],
+        earlier=[each for each in periods if began > _end(each) >= began - AFTERMATH],
         until=time.time(),
         max_attempts=limits.max_attempts,
         delivery_limit=limits.delivery_limit,
@@ -125,17 +125,19 @@ def _faults(lab: "Lab") -> Any:
     return getattr(lab, "faults", None)
 
 
-def _outages(lab: "Lab") -> list[Outage]:
+def _fault_periods(lab: "Lab") -> list[FaultPeriod]:
     """By the timeline that the lab's faults keep."""
     faults = _faults(lab)
     if faults is None:
         return []
     rows = faults.timeline()[["fault", "target", "at", "healed"]].itertuples(index=False)
-    return [Outage(f"{f} {t}".strip(), _seconds(at) or 0.0, _seconds(h)) for f, t, at, h in rows]
+    return [
+        FaultPeriod(f"{f} {t}".strip(), _seconds(at) or 0.0, _seconds(h)) for f, t, at, h in rows
+    ]
 
 
-def _end(outage: Outage) -> float:
-    return math.inf if outage.healed is None else outage.healed
+def _end(fault: FaultPeriod) -> float:
+    return math.inf if fault.healed is None else fault.healed
 
 
 def _seconds(moment: Any) -> float | None:

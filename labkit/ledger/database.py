@@ -10,7 +10,7 @@ from labkit.database import connect
 from labkit.ledger import history, texts
 from labkit.ledger.evidence import Evidence, Row
 from labkit.ledger.history import Beginning
-from labkit.ledger.operations import Claim, Operation
+from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.others import Others
 from labkit.ledger.owners import Names, by_claim
 
@@ -37,7 +37,7 @@ async def _noted(
     mine = [replace(o, user=users.get(o.user, _short(o.user))) for o in operations]
     theirs = replace(others, users=[users.get(user, user) for user in others.users])
     names = Names(by_claim(mine))
-    stored = ((Claim(*key), reply) for *key, reply in await connection.fetch(STORED))
+    stored = ((EffectKey(*key), reply) for *key, reply in await connection.fetch(STORED))
     changes = await history.changes(connection, since)
     rows = await history.rows(connection)
     states = [c.after for c in changes if c.after is not None]

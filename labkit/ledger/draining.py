@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from labkit.errors import BrokerAway
 from labkit.ledger.collect import queued
-from labkit.ui.progress import Line
+from labkit.ui.progress import StatusLine
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -22,7 +22,7 @@ SILENCE = 2.0
 async def drained(lab: "Lab", waiting: Callable[[], int], within: float) -> bool:
     """Whether, within this many seconds, no call waits any more and the queues are empty."""
     began, empty = time.monotonic(), 0
-    line = Line()
+    line = StatusLine()
     while time.monotonic() - began < within:
         left = await _left(lab, waiting())
         empty = 0 if left else empty + 1

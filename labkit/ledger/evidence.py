@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from labkit.ledger.operations import Claim, Operation
+from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.others import Others
 
 What = Literal["create", "update", "delete", "truncate"]
@@ -42,7 +42,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """What a worker logged of one delivery of a request, after its reply."""
 
     id: str
@@ -66,7 +66,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """One dead letter; ``attempts`` are those that its headers tell of."""
 
     id: str
@@ -88,7 +88,7 @@ class Removal:
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class FaultPeriod:
     """One fault, from when it began until it was healed; seconds since 1970."""
 
     fault: str
@@ -103,25 +103,25 @@ class Evidence:
     operations: list[Operation]
     changes: list[Change] = field(default_factory=list)
     """By number."""
-    claimed: list[tuple[str, Claim]] = field(default_factory=list)
+    claimed: list[tuple[str, EffectKey]] = field(default_factory=list)
     """Transaction and claim: which request each transaction says that it is for."""
     begun: dict[str, list[Row]] = field(default_factory=dict)
     """Table → its rows when the run began."""
     ended: dict[str, list[Row]] | None = None
     """The same at its end; None if that was not looked at."""
-    stored: list[tuple[Claim, str]] = field(default_factory=list)
+    stored: list[tuple[EffectKey, str]] = field(default_factory=list)
     """The replies that the server has stored, ``[data, error]`` as JSON."""
     others: Others = field(default_factory=Others)
     """Who else may have changed something."""
-    lines: list[Line] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    lines: list[LogLine] = field(default_factory=list)
+    letters: list[DeadLetter] = field(default_factory=list)
     removals: list[Removal] = field(default_factory=list)
     queued: dict[str, int] = field(default_factory=dict)
     """Requests that were still in a queue, or in a worker's hands, after the draining."""
     dropped: list[str] = field(default_factory=list)
     """Ids of requests that a fault took away on purpose."""
-    outages: list[Outage] = field(default_factory=list)
-    earlier: list[Outage] = field(default_factory=list)
+    faults: list[FaultPeriod] = field(default_factory=list)
+    earlier: list[FaultPeriod] = field(default_factory=list)
     """Those that were healed shortly before the run began."""
     titles: list[str] = field(default_factory=list)
     """Every title, in the order of the database's collation."""

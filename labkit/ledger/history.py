@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 
 from labkit.ledger.evidence import COLUMNS, Change, Row, What, row_of
-from labkit.ledger.operations import Claim
+from labkit.ledger.operations import EffectKey
 
 SETUP = """
 SELECT pg_advisory_xact_lock(hashtext('ledger'));
@@ -145,7 +145,7 @@ def read(lines: Iterable[tuple[Any, ...]]) -> Iterator[Change]:
         yield Change(number, transaction, WHAT[what], table, row_id, was, became, noted)
 
 
-async def claims(connection: asyncpg.Connection, since: Beginning) -> list[tuple[str, Claim]]:
+async def claims(connection: asyncpg.Connection, since: Beginning) -> list[tuple[str, EffectKey]]:
     """Which requests were claimed since then, by transaction."""
     lines = await connection.fetch(CLAIMS, since.claim)
-    return [(line["transaction"], Claim(*tuple(line)[1:])) for line in lines]
+    return [(line["transaction"], EffectKey(*tuple(line)[1:])) for line in lines]

@@ -19,7 +19,7 @@ from labkit.ledger.draining import drained
 from labkit.ledger.operations import NO_REPLY, POISON, WAITING, Operation, without_secrets
 from labkit.ledger.others import Others
 from labkit.ledger.verdict import Verdict, as_table, judge
-from labkit.ledger.watched import Watched, user_of, with_reply
+from labkit.ledger.watched import Watched, key_digest, with_reply
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -69,7 +69,7 @@ class Ledger:
         self._others = Others(
             [*them.keys, *keys],
             [*them.ids, *ids],
-            [*them.users, *([user_of(api_key)] if api_key else [])],
+            [*them.users, *([key_digest(api_key)] if api_key else [])],
             them.everybody or everybody,
             them.sql or sql,
         )
@@ -104,7 +104,7 @@ class Ledger:
             request["version"],
             without_secrets(request.get("data") or {}),
             request.get("idempotency_key"),
-            user=user_of(request.get("auth")),
+            user=key_digest(request.get("auth")),
             asked=now if self._since is None else self._since.at,
             code=NO_REPLY,
         )

@@ -7,7 +7,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 from pydantic_core import from_json
 
-from labkit.ledger.evidence import Letter
+from labkit.ledger.evidence import DeadLetter
 from server.contract.headers import ASKED_AS, FAILURES, REASON
 from server.contract.topology import DEAD_LETTERS
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from labkit.lab import Lab
 
 
-async def letters(lab: "Lab") -> list[Letter]:
+async def letters(lab: "Lab") -> list[DeadLetter]:
     """What is in the dead letter queue, which is left as it was: closing gives everything back."""
     table = await lab.queues()
     count = int(table["ready"].get(DEAD_LETTERS, 0))
-    found: list[Letter] = []
+    found: list[DeadLetter] = []
     complete = asyncio.Event()
 
     async def look(message: AbstractIncomingMessage) -> None:
@@ -37,12 +37,12 @@ async def letters(lab: "Lab") -> list[Letter]:
     return found
 
 
-def _letter(message: AbstractIncomingMessage) -> Letter:
+def _letter(message: AbstractIncomingMessage) -> DeadLetter:
     failures = message.headers.get(FAILURES)
     attempts = [f["attempt"] for f in _tables(failures) if isinstance(f.get("attempt"), int)]
     reason = str(message.headers.get(REASON, "unknown"))
     asked_as = str(message.headers.get(ASKED_AS) or message.correlation_id or "")
-    return Letter(_id(message), reason, max(attempts, default=0), asked_as)
+    return DeadLetter(_id(message), reason, max(attempts, default=0), asked_as)
 
 
 def _tables(failures: Any) -> list[dict[str, Any]]:

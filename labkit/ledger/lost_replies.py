@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 
-from labkit.ledger.evidence import Line
+from labkit.ledger.evidence import LogLine
 from labkit.ledger.operations import Operation
 from labkit.ledger.run import Run
 
@@ -61,14 +61,14 @@ class LostReplies:
             return f"sent {before:.1f} s before its caller gave up; no fault explains the silence"
         return ""
 
-    def _last(self, operation: Operation) -> Line | None:
+    def _last(self, operation: Operation) -> LogLine | None:
         """What was logged of its last delivery; all have to tell their times."""
         lines = [line for line in self._run.lines.get(operation.id, []) if line.final]
         if not lines or any(line.at is None for line in lines):
             return None
         return max(lines, key=lambda line: line.at or 0.0)
 
-    def _overtaken(self, operation: Operation, last: Line) -> float:
+    def _overtaken(self, operation: Operation, last: LogLine) -> float:
         """The first moment at which a reply came that was surely sent later, to the same queue."""
         began, came = self._came.get((operation.client, last.worker), ([], []))
         first = bisect_right(began, last.at or 0.0)
@@ -76,8 +76,8 @@ class LostReplies:
 
     def _fault(self, start: float, end: float) -> bool:
         return any(
-            outage.began <= end and (outage.healed is None or outage.healed >= start)
-            for outage in (*self._run.evidence.outages, *self._run.evidence.earlier)
+            fault.began <= end and (fault.healed is None or fault.healed >= start)
+            for fault in (*self._run.evidence.faults, *self._run.evidence.earlier)
         )
 
 

@@ -41,7 +41,7 @@ BY_ID = BY_REQUEST_ID
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class EffectKey:
     """What an effect may happen once for: whose it is, the scope, and the key or the id."""
 
     user: str
@@ -120,13 +120,13 @@ class Operation:
         return RESOURCES.get((self.version, noun)) if verb in VERBS else None
 
     @property
-    def claim(self) -> Claim | None:
+    def claim(self) -> EffectKey | None:
         """What its effect may happen once for; None for a read."""
         if self.resource is None:
             return None
         if self.key is None:
-            return Claim(self.user, BY_ID, self.id)
-        return Claim(self.user, self.resource, self.key)
+            return EffectKey(self.user, BY_ID, self.id)
+        return EffectKey(self.user, self.resource, self.key)
 
     def __str__(self) -> str:
         key = f", key {self.key}" if self.key else ""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from labkit.ledger.operations import BY_ID, Claim
+from labkit.ledger.operations import BY_ID, EffectKey
 
 
 @dataclass(frozen=True)
@@ -15,12 +15,12 @@ class Others:
     everybody: bool = False
     sql: bool = False
 
-    def may(self, claims: list[Claim]) -> bool:
+    def may(self, claims: list[EffectKey]) -> bool:
         """Whether they may have committed a transaction with these claims."""
         if not claims:
             return self.sql
         return self.everybody or any(map(self._is_theirs, claims))
 
-    def _is_theirs(self, claim: Claim) -> bool:
+    def _is_theirs(self, claim: EffectKey) -> bool:
         names = self.ids if claim.scope == BY_ID else self.keys
         return claim.key in names or claim.user in self.users

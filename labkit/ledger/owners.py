@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from labkit.ledger.effects import Effect, effect_of
 from labkit.ledger.evidence import Change, Evidence
-from labkit.ledger.operations import BY_ID, Claim, Operation
+from labkit.ledger.operations import BY_ID, EffectKey, Operation
 
-Askers = Mapping[Claim, list[Operation]]
+Askers = Mapping[EffectKey, list[Operation]]
 UNKNOWN_USER = ""
 """Of a client without an API key: its token says who it is, and is not written down."""
 
@@ -23,7 +23,7 @@ class Stray:
     """A change that no operation asked for like this; ``claim`` is the one it was made under."""
 
     change: Change
-    claim: Claim | None
+    claim: EffectKey | None
     foreign: bool = False
     """Whether the run knows nothing of that claim."""
 
@@ -32,21 +32,21 @@ class Stray:
 class Owned:
     """Every change of a run, but for those of others who were declared."""
 
-    applied: dict[Claim, list[Change]] = field(default_factory=lambda: defaultdict(list))
-    """Claim → the changes that its operations asked for: one, if all is well."""
+    applied: dict[EffectKey, list[Change]] = field(default_factory=lambda: defaultdict(list))
+    """EffectKey → the changes that its operations asked for: one, if all is well."""
     strays: list[Stray] = field(default_factory=list)
-    claims_of: dict[str, list[Claim]] = field(default_factory=dict)
+    claims_of: dict[str, list[EffectKey]] = field(default_factory=dict)
     """Transaction → the run's claims in it."""
 
 
-def by_claim(operations: Iterable[Operation]) -> dict[Claim, list[Operation]]:
+def by_claim(operations: Iterable[Operation]) -> dict[EffectKey, list[Operation]]:
     """The writes; those with the same key, or the same id, are together.
 
     So is what was asked for once with a key and once, under the same id, without.
     """
     writes = [operation for operation in operations if operation.claim is not None]
     with_key = {(o.user, o.id): o for o in writes if o.key is not None}
-    grouped: defaultdict[Claim, list[Operation]] = defaultdict(list)
+    grouped: defaultdict[EffectKey, list[Operation]] = defaultdict(list)
     for operation in writes:
         twin = with_key.get((operation.user, operation.id), operation)
         same = operation is twin or str(effect_of(twin)) == str(effect_of(operation))
@@ -60,14 +60,14 @@ class Names:
     """What the server may call an operation's claim: by key, by id, or by either without a user."""
 
     def __init__(self, askers: Askers) -> None:
-        self._claims: dict[Claim, Claim] = {claim: claim for claim in askers}
+        self._claims: dict[EffectKey, EffectKey] = {claim: claim for claim in askers}
         for claim, operations in askers.items():
             for operation in operations:
-                by_id = Claim(operation.user, BY_ID, operation.id)
+                by_id = EffectKey(operation.user, BY_ID, operation.id)
                 self._claims.setdefault(by_id, claim)
         self._of_unknown = {(c.scope, c.key): own for c, own in self._claims.items() if not c.user}
 
-    def own(self, claim: Claim) -> Claim | None:
+    def own(self, claim: EffectKey) -> EffectKey | None:
         """The claim of the run that this is a name of."""
         return self._claims.get(claim) or self._of_unknown.get((claim.scope, claim.key))
 
@@ -76,7 +76,7 @@ def owned(evidence: Evidence, askers: Askers) -> Owned:
     """The changes, by owner."""
     names, found = Names(askers), Owned()
     effects = {claim: _effects(operations) for claim, operations in askers.items()}
-    made: defaultdict[str, list[Claim]] = defaultdict(list)
+    made: defaultdict[str, list[EffectKey]] = defaultdict(list)
     for transaction, claim in sorted(evidence.claimed, key=lambda pair: pair[1].scope == BY_ID):
         made[transaction].append(claim)
     for transaction, claims in made.items():
@@ -104,7 +104,7 @@ def _effects(operations: Iterable[Operation]) -> list[Effect]:
 
 
 def _give(
-    change: Change, mine: list[Claim], effects: Mapping[Claim, list[Effect]], found: Owned
+    change: Change, mine: list[EffectKey], effects: Mapping[EffectKey, list[Effect]], found: Owned
 ) -> None:
     """Several requests may share a transaction: to the first that asked for this, and has none."""
     asked = [claim for claim in mine if any(effect.made(change) for effect in effects[claim])]
@@ -114,13 +114,13 @@ def _give(
         found.strays.append(Stray(change, mine[0] if len(mine) == 1 else None))
 
 
-def _first_without(claims: list[Claim], found: Owned) -> Claim:
+def _first_without(claims: list[EffectKey], found: Owned) -> EffectKey:
     return next((claim for claim in claims if not found.applied.get(claim)), claims[0])
 
 
-def _adopt(changes: list[Change], effects: Mapping[Claim, list[Effect]], found: Owned) -> None:
+def _adopt(changes: list[Change], effects: Mapping[EffectKey, list[Effect]], found: Owned) -> None:
     """Changes without a claim count as those of the operations that asked for just this."""
-    places: defaultdict[tuple[str, str, int | None], list[tuple[Claim, Effect]]]
+    places: defaultdict[tuple[str, str, int | None], list[tuple[EffectKey, Effect]]]
     places = defaultdict(list)
     for claim, asked in effects.items() if changes else ():
         for effect in asked:

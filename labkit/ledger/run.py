@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from math import inf
 
-from labkit.ledger.evidence import Change, Evidence, Line, Row
-from labkit.ledger.operations import BY_ID, Claim, Operation
+from labkit.ledger.evidence import Change, Evidence, LogLine, Row
+from labkit.ledger.operations import BY_ID, EffectKey, Operation
 from labkit.ledger.owners import Names, Owned, by_claim, owned
 from labkit.ledger.versions import Times, Versions
 
@@ -25,8 +25,8 @@ class Run:
         self.evidence = evidence
 
     @cached_property
-    def askers(self) -> dict[Claim, list[Operation]]:
-        """Claim → the operations that made it."""
+    def askers(self) -> dict[EffectKey, list[Operation]]:
+        """EffectKey → the operations that made it."""
         return by_claim(self.evidence.operations)
 
     @cached_property
@@ -35,23 +35,23 @@ class Run:
         return owned(self.evidence, self.askers)
 
     @cached_property
-    def stored(self) -> dict[Claim, str]:
-        """Claim → the reply that the server has stored for it."""
+    def stored(self) -> dict[EffectKey, str]:
+        """EffectKey → the reply that the server has stored for it."""
         names = Names(self.askers)
         named = [(names.own(claim), claim, reply) for claim, reply in self.evidence.stored]
         by_id = {own: reply for own, claim, reply in named if own and claim.scope == BY_ID}
         return by_id | {own: reply for own, claim, reply in named if own and claim.scope != BY_ID}
 
     @cached_property
-    def older(self) -> frozenset[Claim]:
+    def older(self) -> frozenset[EffectKey]:
         """Claims that were made before the run began: of these it has seen no change."""
         made = {claim for claims in self.owned.claims_of.values() for claim in claims}
         return frozenset(self.stored.keys() - made - self.owned.applied.keys())
 
     @cached_property
-    def lines(self) -> dict[str, list[Line]]:
+    def lines(self) -> dict[str, list[LogLine]]:
         """Id → what the workers logged of it, in their order."""
-        found: defaultdict[str, list[Line]] = defaultdict(list)
+        found: defaultdict[str, list[LogLine]] = defaultdict(list)
         for line in self.evidence.lines:
             found[line.id].append(line)
         return dict(found)
@@ -67,7 +67,7 @@ class Run:
     @cached_property
     def known(self) -> Times:
         """Transaction → the first moment at which it was reported as done: it was over by then."""
-        made: defaultdict[Claim, set[str]] = defaultdict(set)
+        made: defaultdict[EffectKey, set[str]] = defaultdict(set)
         for transaction in self.noted.keys() & self.owned.claims_of.keys():
             for claim in self.owned.claims_of[transaction]:
                 made[claim].add(transaction)
@@ -79,11 +79,11 @@ class Run:
                 said[transaction] = min(said[transaction], self.done(claim))
         return said
 
-    def done(self, claim: Claim) -> float:
+    def done(self, claim: EffectKey) -> float:
         """When the first caller had its ok, or a worker had logged that it was sent."""
         return min((self._ok(operation) for operation in self.askers[claim]), default=inf)
 
-    def done_for_callers(self, claim: Claim) -> float:
+    def done_for_callers(self, claim: EffectKey) -> float:
         """When the first caller had its ok."""
         answers = (o.answered for o in self.askers[claim] if o.outcome == "ok")
         return min((at for at in answers if at is not None), default=inf)
@@ -124,7 +124,7 @@ class Run:
         return None if claim is None else self.askers[claim][0]
 
     @cached_property
-    def _adopted(self) -> dict[int, Claim]:
+    def _adopted(self) -> dict[int, EffectKey]:
         applied = self.owned.applied.items()
         return {change.number: claim for claim, changes in applied for change in changes}
 

@@ -33,7 +33,7 @@ class Watched(Caller):
         self._client = client
         self._operations = operations
         self._begin = begin
-        self._user = user_of(getattr(client, "_api_key", None))
+        self._user = key_digest(getattr(client, "_api_key", None))
         self._transport = "rest"
         self._numbers: dict[str, int] = {}
         """The request's id → the number of its newest operation."""
@@ -135,7 +135,7 @@ def with_reply(operation: Operation, reply: Reply) -> Operation:
     )
 
 
-def user_of(api_key: str | None) -> str:
+def key_digest(api_key: str | None) -> str:
     """A name for the user of this key, which is no secret: a digest, as the server keeps it."""
     return hashlib.sha256(api_key.encode()).hexdigest() if api_key else ""
 

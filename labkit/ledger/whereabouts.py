@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from labkit.ledger.operations import BY_ID, Claim, Operation
+from labkit.ledger.operations import BY_ID, EffectKey, Operation
 from labkit.ledger.run import Run
 
 Where = Literal[
@@ -21,7 +21,7 @@ class Account:
 
     finished: frozenset[str]
     """Ids whose reply a worker sent, by its log."""
-    stored: frozenset[Claim]
+    stored: frozenset[EffectKey]
     letters: frozenset[str]
     removed: Mapping[str | None, float]
     """Id of a letter that an operator took away, or None for all of them → when, at the latest."""

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from labkit.ledger.evidence import Line
+from labkit.ledger.evidence import LogLine
 from labkit.services.logs import Marks, events, marks
 
 __all__ = ["Marks", "lines", "marks"]
 
 
-def lines(logs: Iterable[Path], since: Marks) -> Iterator[Line]:
+def lines(logs: Iterable[Path], since: Marks) -> Iterator[LogLine]:
     """The requests that were logged behind these marks."""
     for log in logs:
         for event in events([log], since):
@@ -18,12 +18,12 @@ def lines(logs: Iterable[Path], since: Marks) -> Iterator[Line]:
                 yield from _line(event, log.stem)
 
 
-def _line(event: dict[str, object], worker: str) -> Iterator[Line]:
+def _line(event: dict[str, object], worker: str) -> Iterator[LogLine]:
     """None for an event that is not of this server."""
     try:
         said = str(event["id"]), int(str(event["attempt"])), str(event["outcome"])
         took = float(str(event.get("ms", 0.0))) / 1000
-        yield Line(*said, worker=worker, at=_seconds(event.get("time")), took=took)
+        yield LogLine(*said, worker=worker, at=_seconds(event.get("time")), took=took)
     except (KeyError, ValueError):
         return
 

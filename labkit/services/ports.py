@@ -19,7 +19,7 @@ connections of any program: one of ours, while its service is down, is given to 
 """
 GIVEN_AWAY = Path("/proc/sys/net/ipv4/ip_local_port_range")
 """Where Linux says which ports those are; an administrator may have changed it."""
-PATIENCE = 20.0
+FREE_TIMEOUT = 20.0
 """Seconds to wait for a port that has to be the same again."""
 
 
@@ -28,7 +28,7 @@ async def assign(home: Home, name: str, standard: int | None, *, remembered: boo
 
     That of the last time if it is free, else the standard one, else any; without ``remembered``,
     any. Of a home whose addresses are known to others, it is that of the last time or none:
-    raises `NotReady`, which says who has it, after `PATIENCE` seconds.
+    raises `NotReady`, which says who has it, after `FREE_TIMEOUT` seconds.
     """
     port = home.port(name)
     if home.settled and port is not None:
@@ -84,7 +84,7 @@ def _any() -> int:
 
 
 async def _wait_until_free(port: int, name: str) -> None:
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + FREE_TIMEOUT
     while not is_free(port):
         if time.monotonic() > end:
             raise NotReady(

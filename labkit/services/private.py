@@ -36,7 +36,7 @@ async def private_services(
 async def private_home(
     home: Path, *, durable: bool = True, tls: Tls | None = None
 ) -> AsyncIterator[tuple[dict[str, str], Home]]:
-    """The same, for tests that also break them: `mishaps` takes the second value."""
+    """The same, for tests that also break them: `failures` takes the second value."""
     made = Home(home.resolve(), durable=durable, tls=tls)
     made.make()
     async with _guard(made):

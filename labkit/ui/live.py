@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 
-HOME, CLEAR, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
+TOP_LEFT, CLEAR, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[2J", "\x1b[K", "\x1b[J"
 
 
 class Live:
@@ -49,7 +49,7 @@ class Live:
 
     def _write(self, text: str) -> None:
         if sys.stdout.isatty():
-            text = (HOME if self._shown else CLEAR + HOME) + _fitting(text) + REST_OF_SCREEN
+            text = (TOP_LEFT if self._shown else CLEAR + TOP_LEFT) + _fitting(text) + REST_OF_SCREEN
         elif self._shown:
             text = f"\n{text}"
         sys.stdout.write(text)

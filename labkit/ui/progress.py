@@ -48,7 +48,7 @@ class _Text(str):
         return str(self)
 
 
-class Line:
+class StatusLine:
     """One line of text for as long as something lasts: in a notebook refreshed each time, in a
     terminal over the one before, and in a file of output not at all. With LAB_QUICK neither: there
     outputs are compared, and how slow a machine is must not be one of them.
@@ -79,7 +79,7 @@ class Line:
             sys.stderr.flush()
 
 
-PATIENCE, INTERVAL = 1.0, 0.2
+SHOWN_AFTER, INTERVAL = 1.0, 0.2
 """Seconds until the first word about something long, and between two of them."""
 
 
@@ -92,8 +92,8 @@ class Tally:
         self._verb = verb
         self._total = total
         self._done = 0
-        self._due = time.monotonic() + PATIENCE
-        self._line = Line()
+        self._due = time.monotonic() + SHOWN_AFTER
+        self._line = StatusLine()
 
     def __enter__(self) -> Self:
         return self

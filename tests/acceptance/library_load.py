@@ -12,7 +12,7 @@ from server.contract.errors import ApiError
 from server.contract.topology import REQUESTS
 
 CLIENTS = 3
-PATIENCE = 1.5
+CALL_TIMEOUT = 1.5
 """Seconds: what is answered at all is answered in a fraction of that."""
 
 Data = dict[str, Any]
@@ -75,7 +75,7 @@ class Reader:
         """None for what was not answered ok."""
         with suppress(ApiError):
             return await self._client.call(
-                action, data, version=version, idempotency_key=key, timeout=PATIENCE
+                action, data, version=version, idempotency_key=key, timeout=CALL_TIMEOUT
             )
         return None
 

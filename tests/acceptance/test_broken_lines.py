@@ -15,7 +15,7 @@ from labkit.client.caller import Caller
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import NotReached
 from labkit.faults.messages import POISONS, Kind
-from labkit.services import mishaps
+from labkit.services import failures
 from labkit.services.errors import ServiceError
 from labkit.services.home import Home
 from tests.support import BOOK, eventually
@@ -186,14 +186,14 @@ async def test_what_could_not_happen_is_not_undone(lab: Lab) -> None:
 async def test_a_fault_whose_beginning_is_interrupted_happens_and_is_undone(
     lab: Lab, client: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, pause = asyncio.Event(), mishaps.pause
+    began, pause = asyncio.Event(), failures.pause
 
     async def slowly(home: Home, service: str) -> None:
         await pause(home, service)
         began.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(mishaps, "pause", slowly)
+    monkeypatch.setattr(failures, "pause", slowly)
     pausing = asyncio.create_task(lab.faults.pause("database"))
     await began.wait()
     pausing.cancel()

@@ -27,7 +27,7 @@ from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
 from server.settings import Settings
 from tests.support import (
     BOOK,
-    HOME,
+    ROOT,
     Wire,
     as_client,
     as_server,
@@ -244,7 +244,7 @@ async def _dying_worker(settings: Settings, seen: Seen) -> None:
     dying = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "labkit.faults.at_step.worker", "--dies-at", "applied"),
-        cwd=HOME,
+        cwd=ROOT,
         env={**os.environ, **{name.upper(): str(value) for name, value in given.items()}},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

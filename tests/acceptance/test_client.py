@@ -31,7 +31,7 @@ from server.contract.steps import Step
 from server.persistence.database import Database
 from server.security.rate_limit import RateLimit
 from server.settings import Settings
-from tests.support import BOOK, HOME, Wire, as_client, eventually, wire, worker_here
+from tests.support import BOOK, ROOT, Wire, as_client, eventually, wire, worker_here
 
 
 @pytest.fixture
@@ -376,7 +376,7 @@ async def test_a_client_whose_loop_is_closed_says_so_and_can_be_connected_again(
             [sys.executable, "-c", script, as_client(settings), settings.api_key],
             capture_output=True,
             text=True,
-            cwd=HOME,
+            cwd=ROOT,
             timeout=60,
         )
     assert done.stdout.splitlines() == ["wrong_loop", "{'pong': True}"], done.stderr
@@ -489,7 +489,7 @@ async def test_the_blocking_client_works_inside_a_running_loop_and_in_a_plain_sc
             [sys.executable, "-W", "error", "-c", script, as_client(settings), settings.api_key],
             capture_output=True,
             text=True,
-            cwd=HOME,
+            cwd=ROOT,
             timeout=60,
         )
         assert done.stdout.split("\n") == ["{'pong': True}", "not_found", ""], done.stderr
@@ -530,7 +530,7 @@ async def test_the_blocking_client_leaves_nothing_behind_in_short_lived_threads(
         [*command, as_client(settings), settings.api_key],
         capture_output=True,
         text=True,
-        cwd=HOME,
+        cwd=ROOT,
         timeout=60,
     )
     assert done.stdout == "0 False\n", done.stderr

@@ -32,7 +32,7 @@ RETRY_DELAYS = "0.05,0.2,1,3,10"
 """Seconds. Together longer than a request is ever held: what is in progress is not given up."""
 VICTIM, REPETITION, KEY = "victim", "repetition", "the victim's key"
 VICTIMS_KEY = "an API key of the victim's own"
-PATIENCE = 30.0
+CALL_TIMEOUT = 30.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -144,16 +144,16 @@ def bystanders(client: Caller) -> list[Awaitable[Reply]]:
         name = f"bystander {number}"
         book, author = BOOK | {"title": name}, {"name": name}
         calls += [
-            client.request("create_book", book, timeout=PATIENCE),
-            client.request("create_book", book, idempotency_key=name, timeout=PATIENCE),
-            client.request("create_author", author, version="v2", timeout=PATIENCE),
+            client.request("create_book", book, timeout=CALL_TIMEOUT),
+            client.request("create_book", book, idempotency_key=name, timeout=CALL_TIMEOUT),
+            client.request("create_author", author, version="v2", timeout=CALL_TIMEOUT),
         ]
     return calls
 
 
 async def write(client: Caller, request_id: str) -> Reply:
     return await client.request(
-        "create_book", BOOK, request_id=request_id, idempotency_key=KEY, timeout=PATIENCE
+        "create_book", BOOK, request_id=request_id, idempotency_key=KEY, timeout=CALL_TIMEOUT
     )
 
 
@@ -171,7 +171,7 @@ async def test_whatever_happens_at_a_step_nothing_is_lost_and_nothing_doubled(
     async with await arm(lab, step) as armed:
         victim = asyncio.create_task(write(victims_client, VICTIM))
         others = [asyncio.ensure_future(call) for call in bystanders(client)]
-        assert await armed.reached(PATIENCE) == VICTIM
+        assert await armed.reached(CALL_TIMEOUT) == VICTIM
         barred = then is barred_and_killed
         if barred:  # before the repetition, which would be answered, and then so would the victim
             await then(lab, armed)

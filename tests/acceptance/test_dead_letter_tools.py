@@ -30,7 +30,7 @@ from server.security.tokens import SigningKeys
 from server.settings import Settings
 from server.transports.amqp.delivery_processor import DeliveryProcessor
 from server.transports.amqp.worker import Worker
-from tests.support import BOOK, HOME, Wire, eventually, wire, worker_here, worker_process
+from tests.support import BOOK, ROOT, Wire, eventually, wire, worker_here, worker_process
 
 
 @pytest.fixture
@@ -515,8 +515,8 @@ async def test_a_replay_that_is_killed_half_way_loses_nothing_and_doubles_nothin
             replaying = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-c", REPLAY, settings.amqp_url, settings.api_key),
-                cwd=HOME,
-                env={**os.environ, "PYTHONPATH": str(HOME)},
+                cwd=ROOT,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
 
             async def got_so_far(so_far: float = share * LETTERS) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from labkit import Lab, ReplyTimeout
 from labkit.client.errors import QueueFull, Unroutable
 from labkit.errors import FaultImpossible
-from labkit.experiments import outage
+from labkit.experiments import crash
 from labkit.faults.fault import NotReached
 from server.contract.steps import Step
 from server.contract.topology import REQUESTS
@@ -195,7 +195,7 @@ async def test_a_worker_that_cannot_finish_in_time_leaves_the_request_to_the_nex
         call = asyncio.create_task(client.request("create_book", BOOK, request_id="slow"))
         await hold.reached()
         await lab.faults.stop("worker-1")
-        await outage.ended(lab, "worker-1")
+        await crash.ended(lab, "worker-1")
         await lab.start_workers(1)
         assert (await call).status == "ok"
         assert len(await lab.rows("books_v1")) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from labkit import Lab
 from labkit.__main__ import main
-from labkit.experiments import outage
+from labkit.experiments import crash
 from labkit.faults.at_step.plan import Plan
 from labkit.services.environment import ROOT
 from server.contract.topology import DEAD_LETTERS
@@ -129,7 +129,7 @@ async def test_a_worker_that_is_named_is_paused_and_goes_on(lab: Lab, capsys: Ou
 async def test_a_worker_that_is_named_is_killed_at_once(lab: Lab, capsys: Output) -> None:
     assert await faults(lab, "kill", "worker-1") == 0
     assert "kill worker: worker-1, pid" in capsys.readouterr().out
-    await outage.ended(lab, "worker-1")
+    await crash.ended(lab, "worker-1")
     assert await faults(lab, "kill", "worker-1") == 1
     assert "No worker-1 of this lab is running" in capsys.readouterr().err
 

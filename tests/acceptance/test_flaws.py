@@ -15,7 +15,7 @@ from flaws import dlq_feeds_itself
 from flaws.servers import ALWAYS
 from labkit import Lab, Ledger
 from labkit.client.caller import Caller
-from labkit.experiments import outage
+from labkit.experiments import crash
 from labkit.ledger import Verdict
 from server.contract.steps import Step
 from tests.support import BOOK, eventually
@@ -47,7 +47,7 @@ async def _crash(lab: Lab, client: Caller, flaw: str, step: Step) -> None:
     """A worker dies at ``step`` of one request, and another one does what is left to do."""
     await start(lab, flaw, "--dies-at", step)
     call = asyncio.create_task(client.request("create_book", BOOK, idempotency_key="k"))
-    await outage.ended(lab, "worker-1")
+    await crash.ended(lab, "worker-1")
     await start(lab, flaw)
     await lab.settle()
     if (await lab.rows("books_v1")).empty:

@@ -23,7 +23,7 @@ from server.contract.topology import DEAD_LETTERS, UNREADABLE
 from server.settings import Settings
 from tests.acceptance.test_dead_letter_tools import fill
 from tests.acceptance.test_poison import publish_undecodable
-from tests.support import BOOK, HOME, Wire, as_client, eventually, wire, worker_here
+from tests.support import BOOK, ROOT, Wire, as_client, eventually, wire, worker_here
 
 NASTY = "\x1b[2J\x07\u202e\u2066\x85"
 UNSAFE = set("\x1b\x07\u202e\u2066\x85")
@@ -53,7 +53,7 @@ async def labkit(settings: Settings, *arguments: str) -> tuple[str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "labkit", "--vhost", vhost_of(settings.amqp_url), *arguments),
-        cwd=HOME,
+        cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

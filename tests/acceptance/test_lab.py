@@ -22,7 +22,7 @@ from labkit.worker_settings import NAMES
 from server.contract.errors import TooLarge
 from server.contract.limits import Limits
 from server.contract.topology import REQUESTS
-from tests.support import BOOK, HOME, eventually
+from tests.support import BOOK, ROOT, eventually
 
 
 async def test_an_open_lab_answers_and_shows_rows_and_queues(place: str) -> None:
@@ -116,7 +116,7 @@ async def test_workers_end_with_their_kernel(place: str) -> None:
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
-        cwd=HOME,
+        cwd=ROOT,
         timeout=60,
     )
     assert done.returncode == 0, done.stderr

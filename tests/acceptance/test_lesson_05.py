@@ -4,7 +4,7 @@ import asyncio
 
 from labkit import Lab
 from labkit.exercises.lesson_05 import TwoWorkersOneRequest
-from labkit.experiments import outage
+from labkit.experiments import crash
 from server.contract.steps import Step
 
 DUNE = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
@@ -16,7 +16,7 @@ async def killed_at(lab: Lab, step: Step) -> asyncio.Task[object]:
     await lab.stop_workers()
     await lab.start_workers(dies_at=step)
     call = asyncio.create_task(client.call("create_book", DUNE, idempotency_key="k", timeout=60))
-    await outage.ended(lab, "worker-1")
+    await crash.ended(lab, "worker-1")
     return call
 
 

@@ -13,7 +13,7 @@ from aio_pika.exceptions import DeliveryError
 from labkit.broker.management import Broker
 from labkit.dead_letters import DeadLetters
 from labkit.place import vhost_of
-from labkit.services import mishaps
+from labkit.services import failures
 from labkit.services.private import private_home
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
@@ -146,8 +146,8 @@ async def test_a_letter_survives_the_brokers_sudden_end(
             assert list((await dead.replay(ids="refused"))["outcome"]) == ["not_found"]
             assert await dead.archive(tmp_path / "letters", ids="archived") == 1
             await dead.restore(tmp_path / "letters")
-        await mishaps.kill(home, "broker")
-        await mishaps.start(home, "broker")
+        await failures.kill(home, "broker")
+        await failures.start(home, "broker")
         assert list((await dead.list())["id"]) == ["parked", "refused", "archived"]
 
 

@@ -26,7 +26,7 @@ from server.contract.limits import Limits
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 from server.settings import Settings
 from tests.acceptance.test_poison import publish_undecodable
-from tests.support import HOME, eventually
+from tests.support import ROOT, eventually
 
 QUORUM: dict[str, Any] = {"x-queue-type": "quorum"}
 DEADLY = QUORUM | {
@@ -345,7 +345,7 @@ async def labkit(here: Place, *arguments: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "labkit", "--vhost", vhost_of(here.url), *arguments),
-        cwd=HOME,
+        cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

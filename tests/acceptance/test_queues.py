@@ -21,7 +21,7 @@ from labkit.broker.queues import measured, watched
 from labkit.broker.rates import Counts, Meter
 from labkit.place import vhost_of
 from server.contract.topology import REQUESTS
-from tests.support import HOME, eventually
+from tests.support import ROOT, eventually
 
 KINDS: dict[str, dict[str, Any]] = {"classic": {}, "quorum": {"x-queue-type": "quorum"}}
 
@@ -226,7 +226,7 @@ async def watching(
     """Heeds Ctrl-C, even if whoever runs the tests does not, and ends in any case."""
     process = await asyncio.create_subprocess_exec(
         *command(vhost, "--watch", *options),
-        cwd=HOME,
+        cwd=ROOT,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **how,
     )
@@ -257,7 +257,7 @@ async def test_in_a_pipe_there_is_one_table_after_the_other_until_ctrl_c(vhost: 
 async def test_a_reader_that_has_seen_enough_ends_it(vhost: str) -> None:
     pipeline = await asyncio.create_subprocess_exec(
         "sh", "-c", '"$@" | head -n 1', "sh", *command(vhost, "--watch"),
-        cwd=HOME, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     out, err = await pipeline.communicate()
     assert (len(out.splitlines()), err) == (1, b"")
@@ -284,7 +284,7 @@ async def test_the_command_measures_rates(vhost: str) -> None:
     async with channel(vhost) as one:
         await one.declare_queue("q", durable=True)
         process = await asyncio.create_subprocess_exec(
-            *command(vhost, "--rates"), cwd=HOME, stdout=asyncio.subprocess.PIPE
+            *command(vhost, "--rates"), cwd=ROOT, stdout=asyncio.subprocess.PIPE
         )
         out, _ = await process.communicate()
     assert out.decode().splitlines()[0].split()[-5:] == ["consumers", *rates.COLUMNS]

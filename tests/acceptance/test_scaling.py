@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from labkit import Lab
-from labkit.experiments import outage, scaling, spike
+from labkit.experiments import crash, scaling, spike
 from labkit.experiments.scaling import Crew
 from tests.support import eventually
 
@@ -20,7 +20,7 @@ async def test_settings_may_be_of_single_workers_and_a_restart_keeps_them(place:
     async with Lab.open(place, prefetch=7, supervised=True) as lab:
         await lab.start_workers(1, prefetch=3)
         assert prefetches(lab) == [7, 3]
-        await outage.kill(lab, "worker-2")
+        await crash.kill(lab, "worker-2")
 
         async def again() -> bool:
             return prefetches(lab) == [7, 3, 3]
@@ -45,7 +45,7 @@ async def test_a_burst_waits_in_the_queue_and_the_gauge_sees_it(place: str) -> N
     async with Lab.open(place) as lab:
         client = await lab.client(timeout=60)
         await lab.stop_workers()
-        load = outage.SteadyLoad(lambda number: client.call("ping"), per_second=20)
+        load = crash.SteadyLoad(lambda number: client.call("ping"), per_second=20)
         gauge = spike.Gauge(lab, load.now)
         burst = asyncio.create_task(load.burst(50))
 

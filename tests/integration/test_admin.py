@@ -6,7 +6,7 @@ import sys
 
 from server.application.dispatcher import Dispatcher
 from server.settings import Settings
-from tests.support import HOME, Caller
+from tests.support import ROOT, Caller
 
 
 async def run(settings: Settings, command: str, stdin: str = "") -> tuple[int, str]:
@@ -14,7 +14,7 @@ async def run(settings: Settings, command: str, stdin: str = "") -> tuple[int, s
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "server.admin", *command.split()),
-        cwd=HOME,
+        cwd=ROOT,
         env={**os.environ, "DATABASE_URL": settings.database_url},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

@@ -9,7 +9,7 @@ import pytest
 
 from labkit.launcher import browser
 from labkit.services import environment
-from tests.support import HOME
+from tests.support import ROOT
 
 URL = "http://127.0.0.1:8888/lab/tree/notebooks/00_start_here.ipynb?token=a-secret&b='c'"
 
@@ -46,4 +46,4 @@ def test_the_page_leads_to_jupyterlab_and_only_its_owner_may_read_it(opened: Pat
 
 
 def test_the_page_is_never_committed() -> None:
-    assert browser.PAGE in (HOME / ".gitignore").read_text().split()
+    assert browser.PAGE in (ROOT / ".gitignore").read_text().split()

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from labkit.services import ports
-from tests.support import HOME, eventually
+from tests.support import ROOT, eventually
 
 TOKEN = "0123456789abcdef0123456789abcdef"
 FOREIGN = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
@@ -45,7 +45,7 @@ async def jupyter(tmp_path: Path) -> AsyncIterator[Jupyter]:
         f"JUPYTER_TOKEN={TOKEN}\nMANAGEMENT_URL=http://lab:a-password@rabbitmq:15672\n"
     )
     port, log = ports.any_free(), tmp_path / "log"
-    entrypoint, start = (str(HOME / "docker" / name) for name in ("entrypoint.sh", "jupyter.sh"))
+    entrypoint, start = (str(ROOT / "docker" / name) for name in ("entrypoint.sh", "jupyter.sh"))
     options = [f"--ServerApp.port={port}", f"--ServerApp.root_dir={tmp_path}"]
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

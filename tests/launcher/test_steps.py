@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from labkit.launcher import lab
-from labkit.launcher.progress import Progress
+from labkit.launcher.steps import Steps
 from labkit.services.errors import ServiceError
 
 
@@ -16,8 +16,8 @@ def out() -> io.StringIO:
     return io.StringIO()
 
 
-def quiet(out: io.StringIO) -> Progress:
-    return Progress(Console(file=out, width=200))
+def quiet(out: io.StringIO) -> Steps:
+    return Steps(Console(file=out, width=200))
 
 
 async def failing() -> str:
@@ -30,9 +30,9 @@ async def test_steps_that_do_not_need_each_other_run_at_the_same_time(out: io.St
     async def meet() -> str:
         return str(await asyncio.wait_for(meeting.wait(), 10))
 
-    async with quiet(out) as progress, lab._side_by_side() as group:
+    async with quiet(out) as steps, lab._side_by_side() as group:
         for title in ("one", "two"):
-            group.create_task(progress.step(title, meet))
+            group.create_task(steps.step(title, meet))
     assert "one" in out.getvalue()
     assert "two" in out.getvalue()
 
@@ -44,9 +44,9 @@ async def test_a_step_begins_when_what_it_needs_is_done(out: io.StringIO) -> Non
         order.append(title)
         return title
 
-    async with quiet(out) as progress, lab._side_by_side() as group:
-        first = group.create_task(progress.step("first", lambda: note("first")))
-        group.create_task(progress.step("second", lambda: note("second"), first))
+    async with quiet(out) as steps, lab._side_by_side() as group:
+        first = group.create_task(steps.step("first", lambda: note("first")))
+        group.create_task(steps.step("second", lambda: note("second"), first))
     assert order == ["first", "second"]
 
 
@@ -60,10 +60,10 @@ async def test_a_failure_cancels_the_others_and_is_what_the_user_sees(out: io.St
             cancelled.set()
 
     async def attempt() -> None:
-        async with quiet(out) as progress, lab._side_by_side() as group:
-            group.create_task(progress.step("patient", patient))
-            failed = group.create_task(progress.step("failing", failing))
-            group.create_task(progress.step("needs it", failing, failed))
+        async with quiet(out) as steps, lab._side_by_side() as group:
+            group.create_task(steps.step("patient", patient))
+            failed = group.create_task(steps.step("failing", failing))
+            group.create_task(steps.step("needs it", failing, failed))
 
     with pytest.raises(ServiceError, match="the cable is cut"):
         await attempt()
@@ -74,19 +74,19 @@ async def test_a_failure_cancels_the_others_and_is_what_the_user_sees(out: io.St
 async def test_a_log_shows_what_takes_long(
     out: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("labkit.launcher.progress.FIRST_BEAT", 0.1)
+    monkeypatch.setattr("labkit.launcher.steps.FIRST_BEAT", 0.1)
 
     async def slowly() -> str:
         await asyncio.sleep(0.5)
         return "done"
 
-    async with quiet(out) as progress:
-        await progress.step("RabbitMQ", slowly)
+    async with quiet(out) as steps:
+        await steps.step("RabbitMQ", slowly)
     assert "… RabbitMQ 0 s" in out.getvalue()
 
 
 async def test_a_terminal_that_is_gone_ends_nothing() -> None:
     gone = io.StringIO()
     gone.close()
-    async with quiet(gone) as progress:
-        progress.say("whatever")
+    async with quiet(gone) as steps:
+        steps.say("whatever")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.services import handshake, mishaps, ports
+from labkit.services import failures, handshake, ports
 from labkit.services.errors import NotReady
 from labkit.services.home import Home
 from labkit.services.private import private_home
@@ -42,7 +42,7 @@ def stranger(port: int) -> Iterator[int]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "PATIENCE", 0.3)
+    monkeypatch.setattr(ports, "FREE_TIMEOUT", 0.3)
 
 
 def test_a_free_port_is_none_that_connections_get() -> None:
@@ -70,10 +70,10 @@ async def test_a_private_service_comes_back_where_it_was_or_says_who_is_there(
     async with private_home(tmp_path / "home", durable=False) as (urls, home):
         port = home.port(BOTH[service])
         assert port is not None
-        await mishaps.kill(home, service)
+        await failures.kill(home, service)
         with stranger(port) as pid, pytest.raises(NotReady, match=f"Port {port} .*pid {pid}"):
-            await mishaps.start(home, service)
-        await mishaps.start(home, service)
+            await failures.start(home, service)
+        await failures.start(home, service)
         assert home.port(BOTH[service]) == port
         await handshake.amqp(urls["ADMIN_AMQP_URL"])
         await handshake.postgresql(urls["DATABASE_URL"])
@@ -88,7 +88,7 @@ async def test_a_broker_that_is_just_being_stopped_is_started_again(tmp_path: Pa
         while "stopped TCP listener" not in process.log_tail(100):
             assert process.alive()
             await asyncio.sleep(0.01)
-        await mishaps.start(home, "broker")
+        await failures.start(home, "broker")
         assert find("rabbitmq", home.run_dir) != process
         await handshake.amqp(urls["ADMIN_AMQP_URL"])
 

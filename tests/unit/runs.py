@@ -6,9 +6,9 @@ from typing import Any
 
 from labkit.ledger import Evidence, Operation, Violation, judge
 from labkit.ledger.evidence import Change, Row, row_of
-from labkit.ledger.operations import Claim
+from labkit.ledger.operations import EffectKey
 
-CLAIM = Claim("1", "book_v1", "k")
+CLAIM = EffectKey("1", "book_v1", "k")
 
 
 def row(row_id: int = 1, title: str = "1984", **fields: Any) -> Row:

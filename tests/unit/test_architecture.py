@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from importlinter.cli import lint_imports
 
-HOME = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_no_layer_imports_what_is_above_it(capsys: pytest.CaptureFixture[str]) -> None:
-    broken = lint_imports(config_filename=str(HOME / "pyproject.toml"), no_cache=True)
+    broken = lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True)
     assert broken == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("module", ["labkit.launcher.__main__", "labkit.services.permissions"])
 def test_what_runs_before_anything_is_installed_needs_nothing_but_python(module: str) -> None:
     command = [sys.executable, "-S", "-c", f"import {module}"]
-    done = subprocess.run(command, cwd=HOME, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,14 +14,14 @@ import pytest
 
 from labkit.services.environment import read_env
 from labkit.services.permissions import USERS, definitions, hashed
-from tests.support import HOME
+from tests.support import ROOT
 
-DOCKER = HOME / "docker"
+DOCKER = ROOT / "docker"
 COMPOSE = {
-    name: (HOME / name).read_text() for name in ("docker-compose.yml", "docker-compose.tls.yml")
+    name: (ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.tls.yml")
 }
 BROKER = "amqps://{}@rabbitmq:5671/?cafile=/certificates/ca.pem"
-NO_SECRET = {"PATH": os.environ["PATH"], "PYTHONPATH": str(HOME)}
+NO_SECRET = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
 
 def make(folder: Path, **given: str) -> dict[str, str]:

@@ -4,8 +4,8 @@ import json
 import re
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parents[2]
-TEXT = (HOME / "docs" / "glossary.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
 ENTRY = re.compile(
     r"^\*\*(.+?)\.\*\* (.+) \[(\d\d)\]\(\.\./(notebooks/\3_\w+\.ipynb)\)$", re.MULTILINE
 )
@@ -22,12 +22,12 @@ def test_every_entry_has_a_term_a_definition_and_a_lesson() -> None:
     assert len(ENTRIES) == TEXT.count("\n**") >= 60
     for term, definition, notebook in ENTRIES:
         assert len(re.findall(r"[.?](?: |$)", definition)) == 2, term
-        assert (HOME / notebook).exists(), term
+        assert (ROOT / notebook).exists(), term
 
 
 def test_the_lesson_of_a_term_uses_it() -> None:
     for term, _, notebook in ENTRIES:
-        said = words_of(HOME / notebook)
+        said = words_of(ROOT / notebook)
         # Five letters of each word: "idempotent" is also an idempotency key.
         assert all(word[:5] in said for word in term.lower().split()), (term, notebook)
 
@@ -38,6 +38,6 @@ def test_terms_are_in_order_and_there_once() -> None:
 
 
 def test_every_notebook_leads_to_it() -> None:
-    for path in (HOME / "notebooks").glob("*.ipynb"):
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
         first = json.loads(path.read_text(encoding="utf-8"))["cells"][0]
         assert "../docs/glossary.md" in "".join(first["source"]), path.name

@@ -8,8 +8,8 @@ import pytest
 
 from labkit.ledger import Operation
 from labkit.ledger.effects import effect_of
-from labkit.ledger.evidence import Letter, Line, Outage, Removal
-from labkit.ledger.operations import BY_ID, Claim, essence, failed, judged, without_secrets
+from labkit.ledger.evidence import DeadLetter, FaultPeriod, LogLine, Removal
+from labkit.ledger.operations import BY_ID, EffectKey, essence, failed, judged, without_secrets
 from server.contract.errors import BY_CODE
 from tests.unit.runs import (
     CLAIM,
@@ -74,7 +74,7 @@ def test_i1_names_the_second_payload_under_one_key_that_was_ignored() -> None:
 
 
 def test_i1_names_a_reply_that_was_stored_without_its_effect() -> None:
-    half = {"stored": STORED, "claims": [CLAIM], "lines": [Line("a", 1, "ok")]}
+    half = {"stored": STORED, "claims": [CLAIM], "lines": [LogLine("a", 1, "ok")]}
     assert seen(unknown(), changes=[made(row())], **half) == []
     other = made(row(9, "another"))
     assert "I1" in seen(unknown(), changes=[other], **half)
@@ -93,7 +93,7 @@ def test_a_request_is_the_same_with_its_key_and_under_the_same_id_without() -> N
 @pytest.mark.parametrize("second", [asked("b"), unknown("b"), refused("b", "in_progress")])
 def test_i2_names_a_key_whose_effect_is_there_twice(second: Operation) -> None:
     twice: dict[str, Any] = {"changes": TWICE, "claims": [CLAIM, CLAIM]}
-    violation, *_ = found(asked(), second, lines=[Line("b", 1, "ok")], **twice)
+    violation, *_ = found(asked(), second, lines=[LogLine("b", 1, "ok")], **twice)
     assert (violation.invariant, violation.operation) == ("I2", "a")
     assert "key k (book_v1): twice in the database" in violation.seen
 
@@ -170,9 +170,9 @@ def test_i4_lets_a_reused_key_be_refused() -> None:
 @pytest.mark.parametrize(
     "proof",
     [
-        {"lines": [Line("a", 1, "ok")]},
+        {"lines": [LogLine("a", 1, "ok")]},
         {"stored": [(CLAIM, "[1,null]")]},
-        {"letters": [Letter("a", "internal", 4)]},
+        {"letters": [DeadLetter("a", "internal", 4)]},
         {"dropped": ["a"]},
     ],
 )
@@ -182,7 +182,7 @@ def test_i5_is_content_with_a_proof_of_where_the_request_is(proof: dict[str, Any
 
 
 def test_i5_names_what_was_set_aside_and_never_seen_again() -> None:
-    assert seen(unknown(), lines=[Line("a", 1, "retry_scheduled")]) == ["I5"]
+    assert seen(unknown(), lines=[LogLine("a", 1, "retry_scheduled")]) == ["I5"]
 
 
 def test_i5_does_not_take_the_reply_to_a_duplicate_for_the_lost_one() -> None:
@@ -206,8 +206,8 @@ def waited(request_id: str = "a", **fields: Any) -> Operation:
     return unknown(request_id, key=request_id, **(times | fields))
 
 
-def sent(request_id: str = "a", at: float = 10.2) -> Line:
-    return Line(request_id, 1, "ok", worker="worker-1", at=at, took=0.1)
+def sent(request_id: str = "a", at: float = 10.2) -> LogLine:
+    return LogLine(request_id, 1, "ok", worker="worker-1", at=at, took=0.1)
 
 
 def test_i5_names_a_reply_that_was_sent_and_did_not_come_without_a_fault() -> None:
@@ -218,8 +218,8 @@ def test_i5_names_a_reply_that_was_sent_and_did_not_come_without_a_fault() -> No
     short = waited(deadline=11.0, answered=11.0)
     (violation,) = found(short, other, lines=[sent(), sent("b", 10.4)])
     assert "a later one came" in violation.seen
-    reset = [Outage("reset", 10.1, 10.3)]
-    assert seen(short, other, lines=[sent(), sent("b", 10.4)], outages=reset) == []
+    reset = [FaultPeriod("reset", 10.1, 10.3)]
+    assert seen(short, other, lines=[sent(), sent("b", 10.4)], faults=reset) == []
 
 
 @pytest.mark.parametrize(
@@ -233,44 +233,44 @@ def test_i5_names_a_reply_that_was_sent_and_did_not_come_without_a_fault() -> No
     ],
     ids=["given up", "another connection", "asleep", "just before", "too late"],
 )
-def test_i5_lets_a_reply_be_lost_that_had_no_time(operation: Operation, line: Line) -> None:
+def test_i5_lets_a_reply_be_lost_that_had_no_time(operation: Operation, line: LogLine) -> None:
     assert seen(operation, lines=[line]) == []
 
 
 def test_i5_lets_a_reply_be_lost_in_a_fault() -> None:
-    assert seen(waited(), lines=[sent()], outages=[Outage("kill broker", 9.0, 12.0)]) == []
-    assert seen(waited(), lines=[sent()], outages=[Outage("drop reply", 10.1, 10.1)]) == []
+    assert seen(waited(), lines=[sent()], faults=[FaultPeriod("kill broker", 9.0, 12.0)]) == []
+    assert seen(waited(), lines=[sent()], faults=[FaultPeriod("drop reply", 10.1, 10.1)]) == []
 
 
 def test_i5_looks_for_what_was_said_to_be_parked() -> None:
     parked = refused(code="internal", parked=True)
     (violation,) = found(parked)
     assert (violation.invariant, violation.operation) == ("I5", "a")
-    assert seen(parked, letters=[Letter("a", "internal", 4)]) == []
+    assert seen(parked, letters=[DeadLetter("a", "internal", 4)]) == []
     assert seen(parked, removals=[Removal("a", "replayed", 12.0)]) == []
     assert seen(parked, removals=[Removal(None, "purged", 12.0)]) == []
     assert seen(parked, removals=[Removal(None, "purged", 9.0)]) == ["I5"]
-    assert seen(unknown(), lines=[Line("a", 4, "unavailable")]) == ["I5"]
+    assert seen(unknown(), lines=[LogLine("a", 4, "unavailable")]) == ["I5"]
 
 
 def test_i5_looks_for_poison_in_the_dead_letter_queue() -> None:
     poison = Operation("p", "poison", "", {}, asked=10.0, code="no reply", accepted=True)
-    assert seen(poison, lines=[Line("p", 1, "malformed")]) == ["I5", "I5"]
-    assert seen(poison, letters=[Letter("", "malformed", 1, asked_as="p")]) == []
+    assert seen(poison, lines=[LogLine("p", 1, "malformed")]) == ["I5", "I5"]
+    assert seen(poison, letters=[DeadLetter("", "malformed", 1, asked_as="p")]) == []
     assert seen(replace(poison, accepted=False)) == []
 
 
 def test_i6_names_an_attempt_over_the_limit() -> None:
-    lines = [Line("a", attempt, "retry_scheduled") for attempt in (1, 2)]
-    last = Line("a", 3, "ok")
+    lines = [LogLine("a", attempt, "retry_scheduled") for attempt in (1, 2)]
+    last = LogLine("a", 3, "ok")
     assert seen(unknown(), lines=[*lines, last], max_attempts=3) == []
     assert seen(unknown(), lines=[*lines, last], max_attempts=2) == ["I6"]
-    assert seen(unknown(), letters=[Letter("a", "internal", 3)], max_attempts=2) == ["I6"]
+    assert seen(unknown(), letters=[DeadLetter("a", "internal", 3)], max_attempts=2) == ["I6"]
 
 
 def test_i6_names_a_message_that_goes_round_and_round() -> None:
-    again = Line("a", 1, "internal")
-    letter = [Letter("a", "internal", 1)]
+    again = LogLine("a", 1, "internal")
+    letter = [DeadLetter("a", "internal", 1)]
     evidence: dict[str, Any] = {"max_attempts": 2, "delivery_limit": 1, "letters": letter}
     assert seen(unknown(sent=1), lines=[again] * 8, **evidence) == []
     assert seen(unknown(sent=1), lines=[again] * 9, **evidence) == ["I6"]
@@ -285,24 +285,24 @@ def at(moment: float, answered: float | None = None) -> Operation:
 
 
 def test_i7_names_a_heal_after_which_nothing_is_answered() -> None:
-    outage = Outage("kill broker", began=0, healed=10)
-    assert seen(at(11, answered=39), outages=[outage], until=100) == []
-    assert seen(at(11, answered=41), outages=[outage], until=100) == ["I7"]
-    (violation,) = found(at(11), outages=[outage], until=100)
+    fault = FaultPeriod("kill broker", began=0, healed=10)
+    assert seen(at(11, answered=39), faults=[fault], until=100) == []
+    assert seen(at(11, answered=41), faults=[fault], until=100) == ["I7"]
+    (violation,) = found(at(11), faults=[fault], until=100)
     assert violation.seen == "no answer for 90 s after kill broker was healed"
 
 
 def test_i7_asks_for_no_answers_where_nobody_asked() -> None:
-    outage = Outage("kill broker", began=0, healed=10)
-    assert seen(at(5), outages=[outage], until=100) == []
-    assert seen(at(11), outages=[outage], until=35) == []
-    assert seen(at(11), outages=[replace(outage, healed=None)], until=100) == []
+    fault = FaultPeriod("kill broker", began=0, healed=10)
+    assert seen(at(5), faults=[fault], until=100) == []
+    assert seen(at(11), faults=[fault], until=35) == []
+    assert seen(at(11), faults=[replace(fault, healed=None)], until=100) == []
 
 
 def test_i7_stops_the_clock_while_another_fault_is_active() -> None:
-    outages = [Outage("pause", 0, 10), Outage("kill", 15, 40), Outage("stop", 30, 45)]
-    assert seen(at(11, answered=69), outages=outages, until=100) == []
-    assert seen(at(45.5, answered=76), outages=outages, until=100) == ["I7", "I7", "I7"]
+    faults = [FaultPeriod("pause", 0, 10), FaultPeriod("kill", 15, 40), FaultPeriod("stop", 30, 45)]
+    assert seen(at(11, answered=69), faults=faults, until=100) == []
+    assert seen(at(45.5, answered=76), faults=faults, until=100) == ["I7", "I7", "I7"]
 
 
 def test_every_error_is_judged_by_what_it_says_of_itself() -> None:
@@ -318,7 +318,7 @@ def test_every_error_is_judged_by_what_it_says_of_itself() -> None:
 
 def test_a_write_is_claimed_by_its_key_or_else_its_id_and_a_read_not_at_all() -> None:
     assert asked().claim == CLAIM
-    assert asked(key=None).claim == Claim("1", BY_ID, "a")
+    assert asked(key=None).claim == EffectKey("1", BY_ID, "a")
     for action, version in [("get_book", "v1"), ("ping", "v1"), ("create_author", "v1")]:
         assert asked(action=action, version=version).claim is None
 

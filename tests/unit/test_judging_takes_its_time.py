@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from labkit.ledger import Evidence, Operation, judge
-from labkit.ledger.evidence import Change, Line, Row
+from labkit.ledger.evidence import Change, LogLine, Row
 from tests.unit.runs import (
     asked,
     changed,
@@ -36,7 +36,7 @@ class Library:
 
     def run(self, count: int) -> Evidence:
         operations = [self._one(number) for number in range(count)]
-        lines = [Line(o.id, 1, "ok", "worker-1", o.answered, 0.01) for o in operations]
+        lines = [LogLine(o.id, 1, "ok", "worker-1", o.answered, 0.01) for o in operations]
         # Each change is that of the write with its number: in this order they were made.
         return evidence(*operations, changes=self._changes, lines=lines)
 

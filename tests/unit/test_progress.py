@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from labkit.ui.progress import Line
+from labkit.ui.progress import StatusLine
 
 
 class Terminal(io.StringIO):
@@ -15,7 +15,7 @@ class Terminal(io.StringIO):
 def shown(text: str, monkeypatch: pytest.MonkeyPatch) -> str:
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
-    Line().show(text)
+    StatusLine().show(text)
     return terminal.getvalue()
 
 

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from labkit.ledger.evidence import Line
+from labkit.ledger.evidence import LogLine
 from labkit.ledger.worker_logs import lines, marks
 from labkit.services import logs
 from labkit.services.process import start
@@ -22,7 +22,7 @@ def test_only_what_was_logged_since_is_told(tmp_path: Path) -> None:
     then = marks([log])
     with log.open("a") as file:
         file.write(logged("after") + '{"event": "draining"}\n' + logged("cut")[:-9])
-    assert list(lines([log], then)) == [Line("after", 1, "ok")]
+    assert list(lines([log], then)) == [LogLine("after", 1, "ok")]
 
 
 def test_a_log_that_was_set_aside_is_read_to_its_end(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ class Pump:
         self._writer.write_eof()
 
 
-class Connection:
+class ProxiedConnection:
     """Borrows two open streams; both are closed at its end."""
 
     def __init__(

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Iterable
 
-from labkit.faults.network.connection import Ailments, Connection, Direction, Stream, reset
+from labkit.faults.network.connection import Ailments, Direction, ProxiedConnection, Stream, reset
 from labkit.faults.network.tripwire import Tripwire
 from labkit.services.ports import LOOPBACK
 
@@ -16,7 +16,7 @@ class Relay:
 
     def __init__(self, host: str, port: int, seed: int) -> None:
         self.target = (host, port)
-        self.connections: set[Connection] = set()
+        self.connections: set[ProxiedConnection] = set()
         self._seed = seed
         self._accepted = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -57,7 +57,7 @@ class Relay:
             raise
         chance = random.Random(f"{self._seed} {number}")  # noqa: S311  (it protects nothing)
         ailments = (self._ailments["to server"], self._ailments["to client"])
-        connection = Connection(client, server, ailments, chance)
+        connection = ProxiedConnection(client, server, ailments, chance)
         self.connections.add(connection)
         try:
             await connection.run()
@@ -100,6 +100,6 @@ class Relay:
         self._passable.set()
         self._cut(connection for connection in self.connections if connection.has_hole)
 
-    def _cut(self, connections: Iterable[Connection]) -> None:
+    def _cut(self, connections: Iterable[ProxiedConnection]) -> None:
         for connection in list(connections):
             connection.cut()

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from concurrent.futures import Future
 
-PATIENCE = 0.5
+HIT_TIMEOUT = 0.5
 """Seconds that the other side has for its answer, which is then thrown away."""
 
 
@@ -38,7 +38,7 @@ class Tripwire:
     async def until_answered(self, answered: asyncio.Event) -> None:
         """The answer proves that the other side has done it; not everything has one."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(answered.wait(), PATIENCE)
+            await asyncio.wait_for(answered.wait(), HIT_TIMEOUT)
 
     def tell(self) -> None:
         self._tripped.set_result(None)

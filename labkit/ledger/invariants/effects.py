@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from labkit.ledger.effects import effect_of
 from labkit.ledger.evidence import Change, as_json
 from labkit.ledger.findings import Findings
-from labkit.ledger.operations import Claim, Operation
+from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.replies import row_said, said
 from labkit.ledger.run import Run
 
@@ -64,7 +64,7 @@ def at_most_one_effect(run: Run, found: Findings) -> None:
 
 
 def _more_than_one(
-    claim: Claim, operation: Operation, applied: list[Change], found: Findings
+    claim: EffectKey, operation: Operation, applied: list[Change], found: Findings
 ) -> None:
     kinds = {str(change.after) for change in applied if change.what != "create"}
     if len(kinds) > 1:

@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
-from labkit.ledger.evidence import Evidence, Line, Outage
+from labkit.ledger.evidence import Evidence, FaultPeriod, LogLine
 from labkit.ledger.findings import Findings
 from labkit.ledger.operations import Operation
 from labkit.ledger.run import Run
@@ -44,35 +44,35 @@ def _gone_round(evidence: Evidence, asked: dict[str, Operation], found: Findings
             found.violated(asked[request_id], seen)
 
 
-def _failed(line: Line) -> bool:
+def _failed(line: LogLine) -> bool:
     return not line.final or line.outcome in ("unavailable", "internal", "malformed")
 
 
 def nothing_is_stuck(run: Run, found: Findings) -> None:
     """I7. The clock stands still while another fault is active."""
-    operations, outages = run.evidence.operations, run.evidence.outages
+    operations, faults = run.evidence.operations, run.evidence.faults
     answers = sorted(o.answered for o in operations if o.outcome == "ok" and o.answered is not None)
     asked = sorted(operation.asked for operation in operations)
-    for outage in outages:
-        if outage.healed is None:
+    for fault in faults:
+        if fault.healed is None:
             continue
         found.judged += 1
-        first = bisect_left(answers, outage.healed)
+        first = bisect_left(answers, fault.healed)
         end = answers[first] if first < len(answers) else run.evidence.until
-        quiet = _quiet_seconds(outage.healed, end, outages)
-        waited = bisect_left(asked, outage.healed)
+        quiet = _quiet_seconds(fault.healed, end, faults)
+        waited = bisect_left(asked, fault.healed)
         if quiet > RECOVERY and waited < len(asked) and asked[waited] <= end - RECOVERY:
-            seen = f"no answer for {quiet:.0f} s after {outage.fault} was healed"
+            seen = f"no answer for {quiet:.0f} s after {fault.fault} was healed"
             found.violated(None, seen)
 
 
-def _quiet_seconds(start: float, end: float, outages: Iterable[Outage]) -> float:
+def _quiet_seconds(start: float, end: float, faults: Iterable[FaultPeriod]) -> float:
     """How much of this time had no fault in it."""
     quiet, at = 0.0, start
-    for outage in sorted(outages, key=lambda each: each.began):
-        if outage.began > at:
-            quiet += max(0.0, min(outage.began, end) - at)
-        at = max(at, end if outage.healed is None else outage.healed)
+    for fault in sorted(faults, key=lambda each: each.began):
+        if fault.began > at:
+            quiet += max(0.0, min(fault.began, end) - at)
+        at = max(at, end if fault.healed is None else fault.healed)
         if at >= end:
             return quiet
     return quiet + (end - at)

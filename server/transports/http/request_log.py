@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 
 @dataclass
-class Record:
+class RequestRecord:
     """One line of the log: what became of a request. Of its headers, body and query nothing.
 
     The fields are those of the worker's line, and the status.
@@ -49,13 +49,13 @@ class Record:
 
 
 class RequestLog:
-    """ASGI middleware. Those inside find the ``Record`` as ``request.state.record``."""
+    """ASGI middleware. Those inside find the ``RequestRecord`` as ``request.state.record``."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        record = Record(_id(Headers(scope=scope)))
+        record = RequestRecord(_id(Headers(scope=scope)))
         scope.setdefault("state", {})["record"] = record
 
         async def send_with_id(message: Message) -> None:

@@ -14,8 +14,8 @@ BEAT = 5.0
 FIRST_BEAT = 2.0
 
 
-class Progress:
-    """`async with Progress() as progress`. Steps may run side by side; lines never mix."""
+class Steps:
+    """`async with Steps() as steps`. Steps may run side by side; lines never mix."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False, markup=False)

@@ -4,15 +4,15 @@ from collections.abc import Awaitable, Callable
 
 from labkit.errors import FaultImpossible
 from labkit.faults.fault import Fault, Journal
-from labkit.services import mishaps
+from labkit.services import failures
 from labkit.services.home import Home
 
 SERVICES = ("broker", "database")
 
-Mishap = Callable[[Home, str], Awaitable[None]]
+Failure = Callable[[Home, str], Awaitable[None]]
 
 
-class Outages:
+class ServiceFaults:
     """``home`` is None where the services are others' too: then none of this can happen."""
 
     def __init__(self, home: Home | None, journal: Journal) -> None:
@@ -20,25 +20,25 @@ class Outages:
         self._journal = journal
 
     async def kill(self, target: str) -> Fault:
-        return await self._end(f"kill {target}", target, mishaps.kill, mishaps.start)
+        return await self._end(f"kill {target}", target, failures.kill, failures.start)
 
     async def stop(self, target: str) -> Fault:
-        return await self._end(f"stop {target}", target, mishaps.stop, mishaps.start)
+        return await self._end(f"stop {target}", target, failures.stop, failures.start)
 
     async def restart(self, target: str) -> Fault:
         """Returns when it answers again."""
-        fault = await self._end(f"restart {target}", target, mishaps.stop, mishaps.start)
+        fault = await self._end(f"restart {target}", target, failures.stop, failures.start)
         await fault.heal()
         return fault
 
     async def pause(self, target: str) -> Fault:
-        return await self._end(f"pause {target}", target, mishaps.pause, mishaps.resume)
+        return await self._end(f"pause {target}", target, failures.pause, failures.resume)
 
     async def memory_alarm(self) -> Fault:
-        alarm, end = mishaps.raise_memory_alarm, mishaps.end_memory_alarm
+        alarm, end = failures.raise_memory_alarm, failures.end_memory_alarm
         return await self._end("memory alarm", "broker", alarm, end)
 
-    async def _end(self, name: str, target: str, how: Mishap, undo: Mishap) -> Fault:
+    async def _end(self, name: str, target: str, how: Failure, undo: Failure) -> Fault:
         home = self._private(target)
 
         async def give_back() -> None:

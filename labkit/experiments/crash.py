@@ -113,25 +113,25 @@ def _running(lab: Lab, name: str) -> process.Process | None:
     return process.find(f"{lab.vhost}-{name}", ROOT / ".lab" / "run")
 
 
-def account(outages: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def account(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """One row for each load: how many calls were asked, and what became of them."""
     rows = []
-    for table in outages.values():
+    for table in runs.values():
         counts = Counter(table["outcome"])
         rows.append({"asked": len(table), **{name: counts[name] for name in OUTCOMES}})
-    return pd.DataFrame(rows, index=list(outages))
+    return pd.DataFrame(rows, index=list(runs))
 
 
 def plot(
-    outages: Mapping[str, pd.DataFrame],
+    runs: Mapping[str, pd.DataFrame],
     title: str = "The server is killed and started again",
     down: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
     """A point for each call: when it was asked, and how long its caller waited. ``down`` says what
     was away from when to when, in seconds since the load began: it is shaded.
     """
-    figure, axes = figures.panels(len(outages), 11, sharey=True)
-    for axis, (name, table) in zip(axes[0], outages.items(), strict=True):
+    figure, axes = figures.panels(len(runs), 11, sharey=True)
+    for axis, (name, table) in zip(axes[0], runs.items(), strict=True):
         _shade(axis, down or {})
         draw_waits(axis, table)
         axis.set_title(name)

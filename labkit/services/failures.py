@@ -1,8 +1,8 @@
 """What can happen to a private broker or database: killed, stopped, frozen, out of memory; and
 started again.
 
-await mishaps.kill(home, "broker")        as by kill -9
-await mishaps.start(home, "broker")       the same data, the same ports
+await failures.kill(home, "broker")        as by kill -9
+await failures.start(home, "broker")       the same data, the same ports
 """
 
 import asyncio
