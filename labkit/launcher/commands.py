@@ -24,11 +24,18 @@ COMMANDS = {
     "demo": "the four examples of the API, against the running lab",
     "bench": "measure what is claimed to be fast",
     "soak": "10 minutes of load and faults, on services of their own, and a verdict",
+    "mutants": "change the server in one place at a time: does a test notice? Hours",
     "run": "run a program in the lab's environment: run -- CMD ...",
 }
-PROGRAMS = {"docs": "reference", "demo": "labkit.demo", "bench": "bench", "soak": "bench.soak"}
+PROGRAMS = {
+    "docs": "reference",
+    "demo": "labkit.demo",
+    "bench": "bench",
+    "soak": "bench.soak",
+    "mutants": "bench.mutants",
+}
 """Targets that are modules, run against the lab."""
-ALONE = ("docs", "soak")
+ALONE = ("docs", "soak", "mutants")
 """Those that need no lab: they have services of their own."""
 TESTS = {"test": testing.run, "unit": testing.unit}
 
