@@ -15,7 +15,9 @@ EVERY = 1.0
 
 
 async def queues(broker: Broker, vhost: str) -> pd.DataFrame:
-    """One row per queue: messages ``ready`` for delivery, and delivered but ``unacked``."""
+    """One row per queue, by its name: its ``type`` (str), messages ``ready`` for delivery, and
+    delivered but ``unacked`` (int64).
+    """
     found = await broker.queues(vhost)
     rows = [
         (q["name"], q["type"], q["messages_ready"], q["messages_unacknowledged"]) for q in found

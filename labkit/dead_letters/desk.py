@@ -57,12 +57,23 @@ class DeadLetters:
         self._queue = queue
 
     async def list(self, **selection: Any) -> pd.DataFrame:
-        """One row for each letter, in the queue's order."""
+        """One row for each letter, by its ``number`` in the queue, from 1 (int64).
+
+        Columns: ``id``, ``version``, ``action`` and ``error``, the code (str, missing where the
+        server did not say); ``attempts`` and ``replays`` (int64); ``parked_at`` (datetime64[us,
+        UTC], NaT where it is not known); ``edited_from``, the id before an edit (str or missing).
+
+        Raises ``BadSelection``, ``QueueInUse`` and ``BrokerAway``.
+        """
         return letter.table(await self._summaries(_selection(selection)))
 
     async def groups(self, **selection: Any) -> pd.DataFrame:
-        """How many letters there are of each error and action, since when, and how many of them
-        were replayed before.
+        """One row for each ``error`` and ``action``, the most frequent first.
+
+        Columns: ``letters``, and how many of them were ``replayed`` before (int64); when the
+        ``first`` and the ``last`` of them were dead-lettered (datetime64[us, UTC]).
+
+        Raises as ``list``.
         """
         table = await self.list(**selection)
         table["replayed"] = table["replays"] > 0
@@ -89,9 +100,14 @@ class DeadLetters:
         to: str | None = None,
         **selection: Any,
     ) -> pd.DataFrame:
-        """What became of each letter that was selected: its ``outcome``, and whether it left the
-        queue or stays. ``rate``: letters a second. ``to``: another queue than its origin, without
-        any key in it, and without an answer.
+        """What became of each letter that was selected: one row by its ``number`` (int64).
+
+        Columns: ``id`` and ``action`` (str or missing); ``outcome`` (str): ``ok``, the error's
+        code, or what was or would be done; ``replays`` (int64); ``letter`` (str), whether it left
+        the queue or stays; ``message`` (str), what the server said.
+
+        ``rate``: letters a second. ``to``: another queue than its origin, without any key in it,
+        and without an answer.
 
         Raises ``Unauthorized``, ``Forbidden`` or ``NobodyAnswers`` before anything is moved.
         """

@@ -93,7 +93,9 @@ class Letter:
 
     @property
     def history(self) -> pd.DataFrame:
-        """One row for each attempt that failed, and each replay that was refused."""
+        """One row for each attempt that failed, and each replay that was refused: ``at`` (str, UTC,
+        ISO 8601), ``attempt`` (int64, from 1), ``code`` and ``error``, its sentence (str).
+        """
         rows = [{name: _shown(value) for name, value in each.items()} for each in self.failures]
         return pd.DataFrame(rows, columns=["at", "attempt", "code", "error"])
 

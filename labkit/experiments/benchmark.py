@@ -102,7 +102,10 @@ async def compare(
     rounds: int = 4,
     warm_up: int = 100,
 ) -> pd.DataFrame:
-    """Each action over each client, at each number in flight: one row, its latencies' percentiles.
+    """Each action over each client, at each number in flight: one row.
+
+    Columns: ``calls`` (int64), ``calls/s`` (float64), and the latencies' percentiles ``p50 ms``,
+    ``p95 ms`` and ``p99 ms`` (float64). Raises as ``measure``.
 
     A row is measured for ``seconds`` in all, in ``rounds`` turns, after ``warm_up`` calls.
     """

@@ -79,7 +79,8 @@ class SteadyLoad:
     async def stop(self) -> pd.DataFrame:
         """Ask no more, wait for the outcome of all that were asked; one row for each of them.
 
-        ``asked`` and ``took`` are seconds, ``asked`` since the load began.
+        Columns: ``asked``, seconds since the load began (float64); ``outcome`` (str: ``answered``,
+        ``failed`` or ``unknown``); ``took``, seconds until it was known (float64).
         """
         self._sender.cancel()
         await asyncio.gather(*self._calls)
@@ -114,7 +115,9 @@ def _running(lab: Lab, name: str) -> process.Process | None:
 
 
 def account(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """One row for each load: how many calls were asked, and what became of them."""
+    """One row for each load: how many calls were ``asked``, and how many of them were
+    ``answered``, ``failed`` or ended ``unknown`` (int64).
+    """
     rows = []
     for table in runs.values():
         counts = Counter(table["outcome"])

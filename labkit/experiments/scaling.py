@@ -26,8 +26,11 @@ async def measure(
 ) -> pd.DataFrame:
     """Each kind of work done by each crew, which replaces the workers that there are: one row.
 
-    For each worker one caller more asks than it can hold deliveries: no worker ever waits for one.
-    ``times`` is how often the crew did what the first one did.
+    Columns: ``calls`` (int64), ``calls/s`` (float64), and ``times`` (float64), how often the crew
+    did what the first one did. For each worker one caller more asks than it can hold deliveries: no
+    worker ever waits for one. ``seconds`` is the time for each row.
+
+    Raises ``WorkerFailed``, and as ``benchmark.measure``.
     """
     rows = {}
     with Progress(len(works) * len(crews)) as progress:

@@ -47,7 +47,11 @@ class Faults:
         await self._journal.undo()
 
     def timeline(self) -> pd.DataFrame:
-        """One row for each fault that happened: fault, target, at and healed (UTC)."""
+        """One row for each fault that happened, in the order in which they were asked for.
+
+        Columns: ``fault`` and ``target`` (str); ``at`` and ``healed`` (datetime64[us, UTC], NaT
+        while it lasts).
+        """
         return self._journal.timeline()
 
     @property

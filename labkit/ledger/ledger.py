@@ -125,7 +125,15 @@ class Ledger:
         self._operations[len(self._operations)] = operation
 
     def operations(self) -> pd.DataFrame:
-        """One row for each operation; those of the last verdict also tell where they ended."""
+        """One row for each operation, in the order in which they were asked for.
+
+        Columns: ``id``, ``key``, ``version``, ``action`` (str); ``asked`` (datetime64[us, UTC]);
+        ``took``, seconds until the answer (float64, NaN while there is none); ``outcome`` (str:
+        ``ok``, ``error``, ``unknown`` …), ``code`` of an error (str) and ``replayed`` (bool).
+
+        After a verdict also ``where`` it ended (str), and how many times it is ``in the database``
+        (int64).
+        """
         known = list(self._operations.values())
         if self._verdict is not None and self._judged == len(known):
             return self._verdict.operations

@@ -40,7 +40,9 @@ class Verdict:
 
     @property
     def violations(self) -> pd.DataFrame:
-        """One row for each: the invariant, the operation's id, and what was seen."""
+        """One row for each: ``invariant`` (I1 … I10), the ``operation``'s id, and what was ``seen``
+        (all str).
+        """
         rows = [(v.invariant, v.operation, v.seen) for v in self.found]
         return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -51,7 +53,9 @@ class Verdict:
 
     @property
     def operations(self) -> pd.DataFrame:
-        """One row for each: what was asked, what was answered, and what became of it."""
+        """One row for each: what was asked, what was answered, and what became of it. For the
+        columns see ``Ledger.operations``.
+        """
         run = self._run
         account, applied = Account.of(run), run.owned.applied
         table = as_table(self.evidence.operations)
@@ -63,7 +67,9 @@ class Verdict:
 
     @property
     def summary(self) -> pd.DataFrame:
-        """One row for each invariant: how many operations it judged, and what it found."""
+        """One row for each invariant: what it ``says`` (str), how many operations it ``judged``,
+        and how many ``violations`` it found (int64).
+        """
         seen = Counter(violation.invariant for violation in self.found)
         rows = [(n, text, self.judged.get(n, 0), seen[n]) for n, (text, _) in INVARIANTS.items()]
         columns = ["invariant", "says", "judged", "violations"]
@@ -107,7 +113,7 @@ def as_table(operations: list[Operation]) -> pd.DataFrame:
         )
         for o in operations
     ]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype({"took": float})
 
 
 def _often(count: int) -> str:
