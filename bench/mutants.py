@@ -1,48 +1,32 @@
-"""``make mutants``: is each line of the server held by a test?
+"""``make mutants``: is what the server does by itself held by the tests that need no service?
 
-mutmut changes the server in one place at a time and runs the tests that get there. A change that no
-test notices survives. ``ONLY='server.contract*'`` takes a part of it: all of it takes hours. What
-survived last, and why that is so, is in docs/mutants.md.
+mutmut changes the server in one place at a time and runs the unit tests that get there. A change
+that none of them notices survives; what no unit test gets to at all is not counted.
+``ONLY='server.contract*'`` takes a part of it.
 """
 
-import asyncio
-import json
 import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 from labkit.services.environment import ROOT
-from labkit.services.files import write_atomically
 from labkit.services.inherited import for_pip, inherited
-from labkit.services.private import private_services
 
 MUTMUT = "mutmut==3.8.1"
 """Installed when it is asked for: a student does not need it."""
-SERVICES = "LAB_TEST_HOME"
-"""Names the folder in which tests find the addresses of services that run already."""
 
 
 def main() -> int:
-    install = [sys.executable, "-m", "pip", "install", "-q", MUTMUT]
-    subprocess.run(install, env=for_pip(), check=True)  # noqa: S603
-    return asyncio.run(run(os.environ.get("ONLY", "").split()))
+    _python("pip", "install", "-q", MUTMUT, environment=for_pip())
+    code = _python("mutmut", "run", "--max-children", "2", *os.environ.get("ONLY", "").split())
+    return code or _python("mutmut", "results")
 
 
-async def run(only: list[str]) -> int:
-    with tempfile.TemporaryDirectory(prefix="lab-mutants-") as folder:
-        async with private_services(Path(folder) / "services", durable=False) as urls:
-            write_atomically(Path(folder) / "urls", json.dumps(urls))
-            environment = inherited() | {SERVICES: folder}
-            code = await _mutmut(environment, "run", "--max-children", "2", *only)
-            return code or await _mutmut(environment, "results")
-
-
-async def _mutmut(environment: dict[str, str], *arguments: str) -> int:
-    command = (sys.executable, "-m", "mutmut", *arguments)
-    process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=environment)
-    return await process.wait()
+def _python(module: str, *arguments: str, environment: dict[str, str] | None = None) -> int:
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(  # noqa: S603
+        command, cwd=ROOT, env=environment or inherited(), check=False
+    ).returncode
 
 
 if __name__ == "__main__":

@@ -33,8 +33,7 @@ class ServicesOnDemand:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._known = False
-        # Services that run already, for many runs: see bench/mutants.py.
-        if FOLDER not in os.environ and not hasattr(config, "workerinput"):
+        if not hasattr(config, "workerinput"):
             made = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-"))
             os.environ[FOLDER] = made
             self._thread = threading.Thread(target=self._serve, args=(Path(made),), daemon=True)
