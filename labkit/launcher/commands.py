@@ -24,7 +24,7 @@ COMMANDS = {
     "demo": "the four examples of the API, against the running lab",
     "bench": "measure what is claimed to be fast",
     "soak": "10 minutes of load and faults, on services of their own, and a verdict",
-    "mutants": "change the server in one place at a time: does a test notice? Hours",
+    "mutants": "change the server in one place at a time: does a test notice?",
     "run": "run a program in the lab's environment: run -- CMD ...",
 }
 PROGRAMS = {
