@@ -11,7 +11,7 @@ from filelock import AsyncFileLock, Timeout
 
 from labkit.launcher import browser, jupyter, server, supervisor, venv
 from labkit.launcher.steps import Steps
-from labkit.services import environment, handshake, postgresql, rabbitmq, users
+from labkit.services import environment, handshake, postgresql, rabbitmq, stopping, users
 from labkit.services.home import Home
 from labkit.services.process import Process, recorded
 
@@ -163,12 +163,16 @@ def _management(values: dict[str, str]) -> str:
 
 async def _stop(processes: list[Process], ours: Home) -> None:
     """Stop these: who uses a service goes before it."""
-    services = {rabbitmq.NAME: rabbitmq, rabbitmq.EPMD: rabbitmq, postgresql.NAME: postgresql}
+    services = {
+        rabbitmq.NAME: stopping.broker,
+        rabbitmq.EPMD: stopping.broker,
+        postgresql.NAME: stopping.database,
+    }
     for process in filter(supervisor.is_supervisor, processes):
         await process.stop()  # first, or it would restart what is stopped
     users_of_them = [process for process in processes if process.name not in services]
     await asyncio.gather(*(p.stop(signal.SIGTERM, server.DRAIN_DEADLINE) for p in users_of_them))
-    found = {services[process.name] for process in processes if process.name in services}
-    await asyncio.gather(*(service.down(ours) for service in found))
+    stops = {services[process.name] for process in processes if process.name in services}
+    await asyncio.gather(*(stop(ours) for stop in stops))
     for process in processes:
         process.kill()  # what a dead service's record still leads to

@@ -9,13 +9,12 @@ import signal
 import sys
 from pathlib import Path
 
-from labkit.services import ownership, postgresql, rabbitmq
+from labkit.services import ownership, stopping
 from labkit.services.home import Home
 
 
 async def _end(home: Home) -> None:
-    stops = (service.down(home, graceful=home.durable) for service in (rabbitmq, postgresql))
-    await asyncio.gather(*stops)
+    await stopping.both(home, graceful=home.durable)
     if not home.durable:
         ownership.discard(home)  # as root it may be elsewhere, where it would stay
 

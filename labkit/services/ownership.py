@@ -10,8 +10,7 @@ from pathlib import Path
 from labkit.services.errors import ServiceError
 from labkit.services.files import make_folder
 from labkit.services.home import Home
-
-NAME = "postgresql"
+from labkit.services.stopping import POSTGRESQL
 
 
 def other_user() -> str | None:
@@ -24,7 +23,7 @@ def other_user() -> str | None:
 
 def folder(home: Home) -> Path:
     """Where its things are. Another user may not pass through `home`: a link leads to them then."""
-    link = home.path / NAME
+    link = home.path / POSTGRESQL
     user = other_user()
     if user is None:
         make_folder(link)
@@ -44,7 +43,7 @@ def folder(home: Home) -> Path:
 
 def discard(home: Home) -> None:
     """Remove the data, wherever it is."""
-    link = home.path / NAME
+    link = home.path / POSTGRESQL
     shutil.rmtree(link.resolve(), ignore_errors=True)
     if link.is_symlink():
         link.unlink()

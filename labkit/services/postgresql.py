@@ -3,12 +3,11 @@
 import contextlib
 import locale
 import shutil
-import signal
 from pathlib import Path
 
 import psutil
 
-from labkit.services import handshake, ownership, ports, software
+from labkit.services import handshake, ownership, ports, software, stopping
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.home import Home
@@ -17,7 +16,7 @@ from labkit.services.process import Process, find, start
 from labkit.services.ready import adopted, until_ready
 from labkit.services.running import run
 
-NAME = ownership.NAME
+NAME = stopping.POSTGRESQL
 USER = DATABASE = "lab"
 PORT = 5432
 START_DEADLINE = 60.0
@@ -62,15 +61,6 @@ async def up(home: Home) -> dict[str, str]:
         await _create_database(installed, home)
         return urls(home)
     raise NotReady("PostgreSQL found each port taken that it tried: see `ss -ltnp`.")
-
-
-async def down(home: Home, *, graceful: bool = True) -> None:
-    """Stop it: open connections are closed, and either way nothing committed is lost.
-
-    Not graceful spares the checkpoint; the next start then recovers from the log.
-    """
-    if (process := find(NAME, home.run_dir)) is not None:
-        await process.stop(signal.SIGINT if graceful else signal.SIGQUIT, deadline=30)
 
 
 def urls(home: Home) -> dict[str, str]:

@@ -1,11 +1,10 @@
 """A private RabbitMQ node: its own data, ports, cookie and epmd, all on the loopback interface."""
 
 import shutil
-import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from labkit.services import erlang, handshake, ports, software, users
+from labkit.services import erlang, handshake, ports, software, stopping, users
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import make_folder, write_atomically
 from labkit.services.home import Home, Tls
@@ -14,7 +13,7 @@ from labkit.services.plain_path import plain
 from labkit.services.process import Process, find, start
 from labkit.services.ready import adopted, until_ready
 
-NAME, EPMD = "rabbitmq", "epmd"
+NAME, EPMD = stopping.RABBITMQ, stopping.EPMD
 NODE = "lab@localhost"
 PLUGIN = "rabbitmq_management"
 AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
@@ -91,19 +90,12 @@ async def up(home: Home) -> dict[str, str]:
             return users.urls(home)
         except BaseException as error:
             # Half-booted it does not listen to SIGTERM, and it has nothing to save.
-            await down(home, graceful=False)
+            await stopping.broker(home, graceful=False)
             if not isinstance(error, PortTaken):
                 raise
     raise NotReady(
         "RabbitMQ found each port taken that it tried: see what listens with `ss -ltnp`."
     )
-
-
-async def down(home: Home, *, graceful: bool = True) -> None:
-    """Stop node and epmd. Not graceful: at once, for a node whose data may go."""
-    for name in (NAME, EPMD):  # in this order: a stopping node still talks to its epmd
-        if (process := find(name, home.run_dir)) is not None:
-            await process.stop(signal.SIGTERM, deadline=20 if graceful and name == NAME else 0)
 
 
 async def _start_epmd(home: Home, installed: software.RabbitMQ, *, remembered: bool) -> None:

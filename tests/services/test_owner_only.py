@@ -9,7 +9,7 @@ import aio_pika
 import pytest
 from pamqp.common import FieldTable
 
-from labkit.services import ownership
+from labkit.services import ownership, stopping
 from labkit.services.files import tighten
 from labkit.services.home import Home
 from labkit.services.private import private_services
@@ -74,7 +74,7 @@ def test_data_moves_to_where_its_user_reaches_it(
     user = ownership.other_user() or pwd.getpwuid(os.geteuid()).pw_name
     monkeypatch.setattr(ownership, "other_user", lambda: user)
     home = Home(tmp_path / "home")
-    old = home.path / ownership.NAME / "data" / "PG_VERSION"
+    old = home.path / stopping.POSTGRESQL / "data" / "PG_VERSION"
     old.parent.mkdir(parents=True)
     old.write_text("15")
     home.make()
@@ -82,8 +82,8 @@ def test_data_moves_to_where_its_user_reaches_it(
         folder = ownership.folder(home)
         moved = folder / "data" / "PG_VERSION"
         assert (moved.read_text(), moved.owner()) == ("15", user)
-        assert ownership.folder(home) == folder == (home.path / ownership.NAME).resolve()
-        (home.path / ownership.NAME).unlink()  # the advice for who wants an empty database
+        assert ownership.folder(home) == folder == (home.path / stopping.POSTGRESQL).resolve()
+        (home.path / stopping.POSTGRESQL).unlink()  # the advice for who wants an empty database
         assert list(ownership.folder(home).iterdir()) == []
     finally:
         ownership.discard(home)
