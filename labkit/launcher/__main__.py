@@ -22,6 +22,7 @@ from labkit.launcher import debian, folder, venv
 from labkit.services import environment, software
 from labkit.services.errors import MissingSoftware, ServiceError
 from labkit.services.inherited import for_pip
+from labkit.services.running import side_by_side
 
 NEED_NOTHING = {
     "down": "  nothing was running",
@@ -66,14 +67,12 @@ async def _install() -> None:
         return
     beat = asyncio.create_task(_show_life())
     try:
-        async with asyncio.TaskGroup() as group:
+        async with side_by_side() as group:
             if pip:
                 await debian.install(pip)
             group.create_task(_make_environment(whole=bool(services)))
             if services:
                 group.create_task(debian.install(services))
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
     finally:
         beat.cancel()
 

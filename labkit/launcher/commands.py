@@ -53,9 +53,9 @@ def main() -> int:
     except ServiceError as error:
         print(f"\n{error}", file=sys.stderr)  # noqa: T201 - the command line's own output
         return 1
-    if arguments.command == "run":
+    if code == 0 and arguments.command == "run":
         return _become(arguments.program)
-    if arguments.command in PROGRAMS and code == 0:
+    if code == 0 and arguments.command in PROGRAMS:
         return _become([str(venv.PYTHON), "-m", PROGRAMS[arguments.command]])
     return code
 

@@ -14,6 +14,7 @@ from labkit.launcher.steps import Steps
 from labkit.services import environment, handshake, postgresql, rabbitmq, stopping, users
 from labkit.services.home import Home
 from labkit.services.process import Process, recorded
+from labkit.services.running import side_by_side
 
 LONG_LIVED = (jupyter.NAME, *server.ROLES, rabbitmq.NAME, postgresql.NAME, rabbitmq.EPMD)
 """What the lab itself starts; notebooks record workers of theirs beside them."""
@@ -93,18 +94,8 @@ def addresses(ours: Home) -> str:
     return "\n".join(f"  {name:<12} {text}" for name, text in rows.items())
 
 
-@asynccontextmanager
-async def _side_by_side() -> AsyncIterator[asyncio.TaskGroup]:
-    """The first failure cancels the others, and is what is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            yield group
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-
-
 async def _start(steps: Steps, ours: Home, *, with_jupyter: bool) -> None:
-    async with _side_by_side() as group:
+    async with side_by_side() as group:
 
         def begin(title: str, work: Step, *after: asyncio.Task[None]) -> asyncio.Task[None]:
             return group.create_task(steps.step(title, work, *after))

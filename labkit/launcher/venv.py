@@ -25,8 +25,8 @@ LAUNCHER = (
 )
 """What `labkit.launcher` and `labkit.services` import; their versions are in constraints.txt."""
 BEGUN, COMPLETE = FOLDER / "begun", FOLDER / "complete"
-"""Stamps: the first holds the Python and the place that it was made for, the second what of
-requirements.txt and constraints.txt is installed. Without them it was interrupted."""
+"""Stamps: the first holds the Python, the place and the packages that it was made for, the second
+what of requirements.txt and constraints.txt is installed. Without them it was interrupted."""
 WHEELS = (Path("/usr/share/python-wheels"), Path(os.__file__).parent / "ensurepip" / "_bundled")
 """Where Debian's python3-venv, and Python itself, keep a pip for new environments. The second one
 is preferred: Debian's may be too old for a Python that is not Debian's."""
@@ -86,7 +86,8 @@ def _stamp(path: Path) -> str:
 
 
 def _python() -> str:
-    return f"{sys.base_prefix} {'.'.join(map(str, sys.version_info[:3]))} {FOLDER}\n"
+    version = ".".join(map(str, sys.version_info[:3]))
+    return f"{sys.base_prefix} {version} {FOLDER}\n{' '.join(LAUNCHER)}\n"
 
 
 def _wanted() -> str:

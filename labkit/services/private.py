@@ -1,6 +1,5 @@
 """Services of one's own, for as long as an `async with` block lasts."""
 
-import asyncio
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from labkit.services import postgresql, rabbitmq
 from labkit.services.environment import OWN, ROOT, api_key
 from labkit.services.home import Home, Tls
 from labkit.services.process import recorded
+from labkit.services.running import side_by_side
 
 
 @asynccontextmanager
@@ -40,11 +40,8 @@ async def private_home(
     made = Home(home.resolve(), durable=durable, tls=tls)
     made.make()
     async with _guard(made):
-        try:
-            async with asyncio.TaskGroup() as group:
-                starts = [group.create_task(service.up(made)) for service in (rabbitmq, postgresql)]
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
+        async with side_by_side() as group:
+            starts = [group.create_task(service.up(made)) for service in (rabbitmq, postgresql)]
         environment = starts[0].result() | starts[1].result()
         # An environment with these is no longer in the lab.
         yield environment | {"API_KEY": api_key(made), OWN: ""}, made

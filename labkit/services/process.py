@@ -52,10 +52,11 @@ class Process:
 
     def cpu_seconds(self) -> float | None:
         """The processor time that it has used since it started; None if it has ended."""
-        if not self.alive():
-            return None
-        used = psutil.Process(self.pid).cpu_times()
-        return used.user + used.system
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self.alive():
+                used = psutil.Process(self.pid).cpu_times()
+                return float(used.user + used.system)
+        return None
 
     def descendants(self) -> list[int]:
         """The pids of its children, and of theirs. PostgreSQL's have sessions of their own."""

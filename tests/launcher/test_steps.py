@@ -6,9 +6,9 @@ import io
 import pytest
 from rich.console import Console
 
-from labkit.launcher import lab
 from labkit.launcher.steps import Steps
 from labkit.services.errors import ServiceError
+from labkit.services.running import side_by_side
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def test_steps_that_do_not_need_each_other_run_at_the_same_time(out: io.St
     async def meet() -> str:
         return str(await asyncio.wait_for(meeting.wait(), 10))
 
-    async with quiet(out) as steps, lab._side_by_side() as group:
+    async with quiet(out) as steps, side_by_side() as group:
         for title in ("one", "two"):
             group.create_task(steps.step(title, meet))
     assert "one" in out.getvalue()
@@ -44,7 +44,7 @@ async def test_a_step_begins_when_what_it_needs_is_done(out: io.StringIO) -> Non
         order.append(title)
         return title
 
-    async with quiet(out) as steps, lab._side_by_side() as group:
+    async with quiet(out) as steps, side_by_side() as group:
         first = group.create_task(steps.step("first", lambda: note("first")))
         group.create_task(steps.step("second", lambda: note("second"), first))
     assert order == ["first", "second"]
@@ -60,7 +60,7 @@ async def test_a_failure_cancels_the_others_and_is_what_the_user_sees(out: io.St
             cancelled.set()
 
     async def attempt() -> None:
-        async with quiet(out) as steps, lab._side_by_side() as group:
+        async with quiet(out) as steps, side_by_side() as group:
             group.create_task(steps.step("patient", patient))
             failed = group.create_task(steps.step("failing", failing))
             group.create_task(steps.step("needs it", failing, failed))

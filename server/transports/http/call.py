@@ -39,9 +39,9 @@ def _text(longest: int) -> dict[str, Any]:
 def request_id(
     http: HttpRequest,
     _: Annotated[str | None, Header(alias=routes.REQUEST_ID, json_schema_extra=_text(128))] = None,
-) -> str:
+) -> str | None:
     """For correlation only. It is no claim: many requests of one trace have the same."""
-    return given_id(http.headers) or str(uuid.uuid4())
+    return given_id(http.headers)
 
 
 def idempotency_key(
@@ -128,7 +128,7 @@ def call(
     """The dependency of one route, which takes these fields in its ``query``."""
     known = frozenset(query)
 
-    async def reading(http: HttpRequest, id: Annotated[str, Depends(request_id)]) -> Call:
+    async def reading(http: HttpRequest, _: Annotated[str | None, Depends(request_id)]) -> Call:
         _require_time_left(http.headers)
         _require_known(http, known)
         return Call(dispatcher, http, version, route, None)
