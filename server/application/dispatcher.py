@@ -64,6 +64,10 @@ class Dispatcher:
         async with self.database.reading() as connection:
             await self._keys.load(connection)
 
+    def admit(self, request: Request) -> None:
+        """A request that a transport refuses itself counts as well. Raises ``RateLimited``."""
+        self._admission.claimed(authentication.credentials(request))
+
     def caller_of(self, body: bytes) -> str | None:
         """Who sent this request, for its dead letter: see ``security.on_behalf_of``."""
         return describe(body, self._keys)

@@ -22,6 +22,7 @@ from server.application.dispatcher import Dispatcher
 from server.contract.envelope import Reply, Request
 from server.contract.errors import BY_CODE, InProgress
 from server.persistence.database import Database
+from server.security.rate_limit import RateLimit
 from server.settings import Settings
 from server.transports.http import app, listener
 from server.transports.http.problem import STATUS
@@ -150,6 +151,20 @@ REFUSED: list[tuple[tuple[Any, ...], tuple[int, str]]] = [
 async def test_each_refusal_has_its_status_and_code(http: Http) -> None:
     for request, refused in REFUSED:
         assert await http.problem(*request) == refused, request
+
+
+async def test_data_that_does_not_fit_counts_towards_the_rate(
+    settings: Settings, database: Database
+) -> None:
+    limited = Dispatcher(database, limit=RateLimit(rate=0.0, burst=2.0))
+    async with (
+        rest_here(settings, limited, database) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        http = Http(url, settings.api_key, session)
+        assert (await http("GET", "/v1/ping")).status == 200
+        answers = [(await http("POST", "/v1/books", {"year": 1})).status for _ in range(3)]
+    assert answers == [422, 429, 429]
 
 
 async def test_a_method_that_a_path_has_not_is_told_those_it_has(http: Http) -> None:

@@ -52,6 +52,7 @@ def create_app(dispatcher: Dispatcher, database: Database, settings: Settings) -
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.dispatcher = dispatcher
     app.router.route_class = route_class(settings.max_body)
     for version, actions in VERSIONS.items():
         for route in ROUTES:

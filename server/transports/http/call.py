@@ -122,6 +122,13 @@ class Call:
         return Response(to_json(reply.data), self.route.status, headers, media_type=JSON)
 
 
+def admit(dispatcher: Dispatcher, http: HttpRequest) -> None:
+    """Data that does not fit counts towards its sender's rate. Raises ``RateLimited``."""
+    auth = header(http.headers, routes.API_KEY)
+    given = {"id": "refused", "version": "", "action": "", "data": _token(http.headers)}
+    dispatcher.admit(Request.model_validate(given | {"auth": auth}))
+
+
 def call(
     dispatcher: Dispatcher, version: str, route: Route, *, writes: bool, query: Iterable[str]
 ) -> Callable[..., Awaitable[Call]]:

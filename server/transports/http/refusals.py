@@ -9,6 +9,7 @@ from starlette.routing import Match
 from server.application.handlers import VERSIONS
 from server.contract.envelope import Reply, invalid_data
 from server.contract.errors import ApiError, Malformed, UnknownAction, UnsupportedVersion
+from server.transports.http.call import admit
 from server.transports.http.problem import problem
 
 
@@ -24,6 +25,10 @@ async def invalid(http: Request, error: Exception) -> Response:
     errors = error.errors()
     if any(each["loc"] == ("body",) and each["type"] == "missing" for each in errors):
         return await refused(http, Malformed("There is no body: send a JSON object."))
+    try:
+        admit(http.app.state.dispatcher, http)
+    except ApiError as refusal:
+        return await refused(http, refusal)
     return await refused(http, invalid_data((each["loc"][1:], each["msg"]) for each in errors))
 
 
