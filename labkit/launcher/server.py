@@ -65,7 +65,7 @@ async def _up(home: Home, name: str, role: str, needed: dict[str, str]) -> str:
     env = venv.environment() | settings
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     running = find(name, home.run_dir)
-    if running is not None and home.recall(f"{name} settings") == digest:
+    if running is not None and running.wanted() and home.recall(f"{name} settings") == digest:
         if supervisor.supervises(home, name) is None:
             supervisor.up(home, name, role, env)
         crashes = str(supervisor.history(home, name))

@@ -1,8 +1,9 @@
 """`python -m labkit.launcher.supervisor HOME NAME ROLE`: starts the server's process again when it
 dies, as systemd or Docker would. It outlives its starter, as what it watches does.
 
-A process whose record is gone was stopped on purpose: then the supervisor ends, too. If only the
-supervisor dies, the process goes on, and `make up` gives it a new one.
+A process whose record is gone, or says that it is stopping, was stopped on purpose: then the
+supervisor ends, too. If only the supervisor dies, the process goes on, and `make up` gives it a new
+one.
 """
 
 import json
@@ -104,7 +105,7 @@ class Supervisor:
             end = time.monotonic() + pause
             while time.monotonic() < end and not self._stopped:
                 time.sleep(LOOK)
-            if not self._stopped and crashed.recorded():
+            if not self._stopped and crashed.wanted():
                 again = self._restart()
                 _log(RESTARTED, self._name, was=crashed.pid, pid=again.pid, after=pause)
 
@@ -113,8 +114,10 @@ class Supervisor:
         while not self._stopped and (process := load(self._name, self._home.run_dir)) is not None:
             if process.alive():
                 time.sleep(LOOK)
-            else:
+            elif process.wanted():
                 yield process
+            else:
+                return
 
     def _pause(self) -> float | None:
         """Before the next restart; None if there were too many."""

@@ -58,7 +58,7 @@ async def _watch(ours: Home, steps: Steps) -> None:
     while ours.env_file.exists():
         _look(ours, known, steps)
         for process in known.values():
-            if process.alive() or process.pid in dead or not process.recorded():
+            if process.alive() or process.pid in dead or not process.wanted():
                 continue
             if supervisor.supervises(ours, process.name) is None:  # else it is started again
                 dead.add(process.pid)

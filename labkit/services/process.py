@@ -23,6 +23,7 @@ from labkit.services.running import as_user
 
 IN_USE = ("eaddrinuse", "already in use", "already bound")
 """What programs say when another one has their port."""
+STOPPING = "stopping"
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ class Process:
             os.waitpid(self.pid, os.WNOHANG)
         return _started(self.pid) == self.started
 
-    def recorded(self) -> bool:
-        """False once it was stopped on purpose (`make down`)."""
-        return self.record.exists()
+    def wanted(self) -> bool:
+        """False from the moment that it is stopped on purpose (`make down`): its death is no crash
+        then, and there is nothing to restart.
+        """
+        content = read_json(self.record)
+        return bool(content) and not content.get(STOPPING)
 
     def command(self) -> list[str]:
         """The program with its arguments, as it was started; empty once the record is gone."""
@@ -66,6 +70,7 @@ class Process:
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
         """Signal it, wait up to `deadline` seconds, then kill it, and all that it left behind."""
+        self._unwant()
         if self.alive():
             send([self.pid], number)
             # What is frozen hears nothing: let it go on, so that it can end.
@@ -77,16 +82,24 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL to the process and its whole session; returns when they are gone."""
+        self._unwant()
         end = time.monotonic() + 5
         while members := self._members():
             send(members, signal.SIGKILL)
             if time.monotonic() > end:
                 raise ServiceError(f"{self.name} (pid {self.pid}) cannot be stopped: look at `ps`.")
             time.sleep(0.02)
-        self._collect(end)
+        if _started(self.pid) is None:  # else another process has the pid by now
+            self._collect(end)
         # Another process may have started the next one of this name already: its record stays.
         if load(self.name, self.record.parent) in (self, None):
             self.record.unlink(missing_ok=True)
+
+    def _unwant(self) -> None:
+        """Before its first signal: its supervisor may look between its death and the last line."""
+        content = read_json(self.record)
+        if content.get("pid") == self.pid and content.get("started") == self.started:
+            write_json(self.record, content | {STOPPING: True})
 
     def _collect(self, end: float) -> None:
         """Take our child's exit status, which is there when the last of its threads has ended."""

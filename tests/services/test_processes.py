@@ -1,5 +1,6 @@
 """Processes that outlive their starter, and are found again."""
 
+import asyncio
 import os
 import signal
 import sys
@@ -76,7 +77,24 @@ async def test_stop_kills_what_does_not_listen_and_all_its_children(run: Start) 
     assert len(process._members()) == 2
     await process.stop(signal.SIGTERM, deadline=0.2)
     assert process._members() == []
-    assert not process.recorded()
+    assert not process.wanted()
+
+
+async def test_it_is_known_to_be_stopped_on_purpose_before_it_has_ended(run: Start) -> None:
+    process = run(STUBBORN)
+    eventually(lambda: "ready" in process.log_tail())
+    assert process.wanted()
+    stopping = asyncio.create_task(process.stop(signal.SIGTERM, deadline=1))
+    await asyncio.sleep(0.2)
+    assert process.alive()
+    assert not process.wanted()
+    await stopping
+
+
+def test_what_dies_by_itself_is_wanted_still(run: Start) -> None:
+    process = run("pass")
+    eventually(lambda: not process.alive())
+    assert process.wanted()
 
 
 def test_children_of_a_leader_that_died_are_still_found(run: Start, tmp_path: Path) -> None:
