@@ -4,7 +4,6 @@ Like a right worker of a lab it obeys the plan of faults that FAULT_PLAN names.
 """
 
 import argparse
-import asyncio
 import os
 
 from flaws.now_and_then import Turns
@@ -25,7 +24,7 @@ def main() -> None:
     server = SERVERS[options.flaw]
     role = obeying(server.dispatcher, server.worker, fatal=options.dies_at)
     logging.configure()
-    asyncio.run(lifecycle.serve(role, Settings.from_env(os.environ)))
+    lifecycle.run(role, Settings.from_env(os.environ))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main() -> None:
     environ = {**os.environ, "AMQP_URL": "amqp://unused"} if role == "rest" else os.environ
     settings = Settings.from_env(environ)
     logging.configure()
-    asyncio.run(lifecycle.serve(ROLES[role], settings))
+    lifecycle.run(ROLES[role], settings)
 
 
 async def worker(database: Database, settings: Settings, stop: asyncio.Event) -> None:

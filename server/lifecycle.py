@@ -26,6 +26,20 @@ Role = Callable[[Database, Settings, asyncio.Event], Awaitable[None]]
 """Serves on this database until the event is set, and then drains."""
 
 
+def run(role: Role, settings: Settings) -> None:
+    """Serve in an event loop of its own: uvloop's, where there is one."""
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        runner.run(serve(role, settings))
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 async def serve(role: Role, settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C, then drain. Raises ``SystemExit`` for what waiting does not
     help.

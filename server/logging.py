@@ -4,11 +4,13 @@ A log never fails what it tells of. A worker logs a request between its reply an
 acknowledgement: an exception there would have the broker deliver it again, and again.
 """
 
+import json
 import logging
 import os
 from contextlib import suppress
 
 import structlog
+from pydantic_core import to_json
 
 STDOUT = 1
 
@@ -17,6 +19,14 @@ _SHARED: list[structlog.types.Processor] = [
     structlog.processors.add_log_level,
     structlog.processors.format_exc_info,
 ]
+
+
+def _as_json(line: object, **_: object) -> str:
+    """In a tenth of the time of ``json.dumps``, which also takes what is no Unicode."""
+    try:
+        return to_json(line, fallback=repr).decode()
+    except ValueError:
+        return json.dumps(line, default=repr, ensure_ascii=False)
 
 
 class Unfailing:
@@ -40,7 +50,7 @@ def configure(level: str = "info") -> None:
     """Called once, by a process that serves."""
     output = Unfailing(STDOUT)
     structlog.configure(
-        processors=[*_SHARED, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        processors=[*_SHARED, structlog.processors.JSONRenderer(_as_json)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(output),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
@@ -55,7 +65,7 @@ def _bring_in_the_libraries(output: Unfailing) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(ensure_ascii=False),
+                structlog.processors.JSONRenderer(_as_json),
             ],
             foreign_pre_chain=[*_SHARED, structlog.stdlib.add_logger_name],
         )

@@ -5,7 +5,18 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Select, delete, insert, null, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Select,
+    bindparam,
+    delete,
+    insert,
+    null,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.application.pagination import Position, decode, encode
@@ -37,29 +48,33 @@ class Repository(Generic[Stored]):
         noun: str,
         orders: Mapping[str, Order] | None = None,
     ) -> None:
-        self.entity = entity
-        self._columns = entity.__table__.columns
+        table = entity.__table__
+        self._columns = table.columns
+        self._id = table.columns.id
         self._stored = stored
         self._noun = noun
         self._orders = orders or {}
+        # Made once: to put a statement together takes longer than to execute it. Which columns are
+        # written is said with the values.
+        this = self._id == bindparam("row_id")
+        self._insert = insert(table).returning(*self._columns)
+        self._select = select(*self._columns).where(this)
+        self._update = update(table).where(this).returning(*self._columns)
+        self._delete = delete(table).where(this).returning(*self._columns)
 
     async def add(self, connection: AsyncConnection, values: Mapping[str, Any]) -> Stored:
-        statement = insert(self.entity).values(**values).returning(*self._columns)
-        return self._stored.model_validate((await connection.execute(statement)).one())
+        return self._stored.model_validate((await connection.execute(self._insert, values)).one())
 
     async def get(self, connection: AsyncConnection, row_id: int) -> Stored:
-        statement = select(*self._columns).where(self.entity.id == row_id)
-        return await self._the_one(connection, statement, row_id)
+        return await self._the_one(connection, self._select, row_id)
 
     async def change(
         self, connection: AsyncConnection, row_id: int, values: Mapping[str, Any]
     ) -> Stored:
-        statement = update(self.entity).where(self.entity.id == row_id).values(**values)
-        return await self._the_one(connection, statement.returning(*self._columns), row_id)
+        return await self._the_one(connection, self._update, row_id, values)
 
     async def remove(self, connection: AsyncConnection, row_id: int) -> None:
-        statement = delete(self.entity).where(self.entity.id == row_id)
-        await self._the_one(connection, statement.returning(*self._columns), row_id)
+        await self._the_one(connection, self._delete, row_id)
 
     async def page(
         self,
@@ -87,20 +102,27 @@ class Repository(Generic[Stored]):
         return shown, encode(Position(sort=sort, value=last.sorted_by, id=last.id))
 
     def _sorted(self, sort: Sort, order: Order | None) -> Select[Any]:
-        keys = [self.entity.id] if order is None else [order.column, self.entity.id]
+        keys = [self._id] if order is None else [order.column, self._id]
         value = (order.column if order else null()).label("sorted_by")
         ways = [key.desc() for key in keys] if sort.startswith("-") else keys
         return select(*self._columns, value).order_by(*ways)
 
     def _after(self, start: Position, order: Order | None) -> ColumnElement[bool]:
         """Rows behind ``start``: one comparison of rows, which is one range of the index."""
-        here: Any = self.entity.id if order is None else tuple_(order.column, self.entity.id)
+        here: Any = self._id if order is None else tuple_(order.column, self._id)
         there: Any = start.id if order is None else tuple_(start.value, start.id)
         after: ColumnElement[bool] = here < there if start.sort.startswith("-") else here > there
         return after
 
-    async def _the_one(self, connection: AsyncConnection, statement: Any, row_id: int) -> Stored:
-        row = (await connection.execute(statement)).one_or_none()
+    async def _the_one(
+        self,
+        connection: AsyncConnection,
+        statement: Executable,
+        row_id: int,
+        values: Mapping[str, Any] | None = None,
+    ) -> Stored:
+        parameters = {"row_id": row_id, **(values or {})}
+        row = (await connection.execute(statement, parameters)).one_or_none()
         if row is None:
             raise NotFound(f"There is no {self._noun} {row_id}.", {"id": row_id})
         return self._stored.model_validate(row)

@@ -1,7 +1,6 @@
 """``python -m labkit.faults.at_step.worker``: as ``python -m server worker``, and it obeys."""
 
 import argparse
-import asyncio
 import os
 
 from labkit.faults.at_step.worker.role import obeying
@@ -17,7 +16,7 @@ def main() -> None:
     parser.add_argument("--dies-at", choices=list(Step), type=Step, metavar="STEP")
     fatal = parser.parse_args().dies_at
     logging.configure()
-    asyncio.run(lifecycle.serve(obeying(fatal=fatal), Settings.from_env(os.environ)))
+    lifecycle.run(obeying(fatal=fatal), Settings.from_env(os.environ))
 
 
 if __name__ == "__main__":
