@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.contract.errors import ApiError
 from server.persistence.database import Database
-from server.security import accounts
+from server.security import accounts, principal_cache
 from server.security.principal import Role
 from server.settings import Settings
 
@@ -41,7 +41,10 @@ async def _run(settings: Settings, options: argparse.Namespace) -> str:
         await database.create_tables()
         async with database.transaction() as connection:
             command: Command = options.command
-            return await command(connection, options)
+            done = await command(connection, options)
+        if command is _revoke_key:  # it is said once no server takes the key any more
+            await asyncio.sleep(principal_cache.LASTS)
+        return done
     finally:
         await database.close()
 

@@ -1,17 +1,21 @@
 """Whose each change is: by the claims that the server makes in the same transaction.
 
-A transaction says itself which request it is for, since it claims the request's key, or its id, or
+A transaction says itself which requests it is for, since it claims each one's key, or its id, or
 both. So a change is matched with its operation exactly, and not by equal values; only a change in a
-transaction without a claim is, and that it has none is a violation.
+transaction without a claim is, and that it has none is a violation. Requests that share a
+transaction, and asked for the same, are told apart by the rows that their replies name.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from labkit.ledger.effects import Effect, effect_of
 from labkit.ledger.evidence import Change, Evidence
 from labkit.ledger.operations import BY_ID, EffectKey, Operation
+from labkit.ledger.replies import said
 
 Askers = Mapping[EffectKey, list[Operation]]
 UNKNOWN_USER = ""
@@ -36,7 +40,7 @@ class Owned:
     """EffectKey → the changes that its operations asked for: one, if all is well."""
     strays: list[Stray] = field(default_factory=list)
     claims_of: dict[str, list[EffectKey]] = field(default_factory=dict)
-    """Transaction → the run's claims in it."""
+    """Transaction → the run's claims in it: several, if it was shared."""
 
 
 def by_claim(operations: Iterable[Operation]) -> dict[EffectKey, list[Operation]]:
@@ -75,6 +79,7 @@ class Names:
 def owned(evidence: Evidence, askers: Askers) -> Owned:
     """The changes, by owner."""
     names, found = Names(askers), Owned()
+    named = _named(evidence, askers, names)
     effects = {claim: _effects(operations) for claim, operations in askers.items()}
     made: defaultdict[str, list[EffectKey]] = defaultdict(list)
     for transaction, claim in sorted(evidence.claimed, key=lambda pair: pair[1].scope == BY_ID):
@@ -86,7 +91,7 @@ def owned(evidence: Evidence, askers: Askers) -> Owned:
     for change in evidence.changes:
         mine = found.claims_of.get(change.transaction, [])
         if mine:
-            _give(change, mine, effects, found)
+            _give(change, mine, effects, named, found)
         elif evidence.others.may(made.get(change.transaction, [])):
             continue
         elif made.get(change.transaction):
@@ -103,15 +108,37 @@ def _effects(operations: Iterable[Operation]) -> list[Effect]:
     return list({effect.name: effect for effect in asked if effect is not None}.values())
 
 
+def _named(evidence: Evidence, askers: Askers, names: Names) -> defaultdict[EffectKey, set[object]]:
+    """EffectKey → the rows that its replies name: the stored one, and those that callers had."""
+    named: defaultdict[EffectKey, set[object]] = defaultdict(set)
+    for claim, operations in askers.items():
+        for operation in operations:
+            named[claim] |= _ids(said(operation)[0])
+    for claim, reply in evidence.stored:
+        if (own := names.own(claim)) is not None and reply:
+            named[own] |= _ids(json.loads(reply)[0])
+    return named
+
+
+def _ids(data: Any) -> set[object]:
+    """That of the row which a reply is about, if it is about one."""
+    return {data["id"]} if isinstance(data, dict) and isinstance(data.get("id"), int) else set()
+
+
 def _give(
-    change: Change, mine: list[EffectKey], effects: Mapping[EffectKey, list[Effect]], found: Owned
+    change: Change,
+    mine: list[EffectKey],
+    effects: Mapping[EffectKey, list[Effect]],
+    named: Mapping[EffectKey, set[object]],
+    found: Owned,
 ) -> None:
-    """Several requests may share a transaction: to the first that asked for this, and has none."""
+    """To one that asked for this and has none: whose reply names the row, or else names none."""
     asked = [claim for claim in mine if any(effect.made(change) for effect in effects[claim])]
-    if asked:
-        found.applied[_first_without(asked, found)].append(change)
-    else:
+    if not asked:
         found.strays.append(Stray(change, mine[0] if len(mine) == 1 else None))
+        return
+    asked.sort(key=lambda claim: (change.row_id not in named[claim], bool(named[claim])))
+    found.applied[_first_without(asked, found)].append(change)
 
 
 def _first_without(claims: list[EffectKey], found: Owned) -> EffectKey:

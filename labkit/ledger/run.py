@@ -120,11 +120,12 @@ class Run:
     def owner(self, change: Change) -> Operation | None:
         """The first operation for which it was made; None if its transaction does not say."""
         claims = self.owned.claims_of.get(change.transaction, [])
-        claim = claims[0] if claims else self._adopted.get(change.number)
+        only = claims[0] if len(claims) == 1 else None
+        claim = self._applied.get(change.number, only)
         return None if claim is None else self.askers[claim][0]
 
     @cached_property
-    def _adopted(self) -> dict[int, EffectKey]:
+    def _applied(self) -> dict[int, EffectKey]:
         applied = self.owned.applied.items()
         return {change.number: claim for claim, changes in applied for change in changes}
 

@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.application.group_commit import GroupCommit
 from server.application.handlers import VERSIONS
 from server.application.handlers.action import Action
 from server.application.hooks import Observer, no_observer
-from server.application.idempotency import Announce, Claim, Effect, once
+from server.application.idempotency import Announce, Claim, Effect
 from server.application.keyed_locks import KeyedLocks, TooManyWaiting
 from server.contract.envelope import Reply, Request, validate
 from server.contract.errors import (
@@ -32,6 +33,7 @@ from server.persistence.database import Database
 from server.security import authentication
 from server.security.on_behalf_of import act_for, describe
 from server.security.principal import Principal
+from server.security.principal_cache import PrincipalCache
 from server.security.rate_limit import Admission, RateLimit
 from server.security.tokens import SigningKeys
 
@@ -58,6 +60,8 @@ class Dispatcher:
         self._admission = Admission(limit or RateLimit())
         self._locks = KeyedLocks(room)
         self._keys = SigningKeys()
+        self._principals = PrincipalCache()
+        self._writes = GroupCommit(database)
 
     async def prepare(self) -> None:
         """Learn what has to be known while the database is away. Raises ``Unavailable``."""
@@ -105,15 +109,20 @@ class Dispatcher:
             return await self._login(action, request)
         if not again:
             self._admission.claimed(authentication.credentials(request))
-        async with self.database.reading() as connection:
-            principal = await self._authenticate(connection, request, again, on_behalf_of)
-            payload = validate(action.payload, authentication.without_token(request.data))
-            if action.writes is None:
-                principal.require_reader()
-                return Reply(data=_json(await action.handler(connection, payload)))
-        claim = Claim.of(request, payload, principal.user_id, action.writes)
+        principal = await self._authenticate(request, again, on_behalf_of)
+        payload = validate(action.payload, authentication.without_token(request.data))
+        if action.writes is None:
+            principal.require_reader()
+            return Reply(data=_json(await self._read(action, payload)))
+        claim = Claim.of(request, payload, principal.user_id, action.writes, is_repeated=again)
         async with self._alone(claim, payload, can_wait):
             return await self._write(request, action, payload, claim, principal)
+
+    async def _read(self, action: Action, payload: BaseModel) -> BaseModel:
+        if not action.reads:
+            return await action.handler(None, payload)
+        async with self.database.reading() as connection:
+            return await action.handler(connection, payload)
 
     async def _login(self, action: Action, request: Request) -> Reply:
         payload = validate(action.payload, authentication.without_token(request.data))
@@ -121,20 +130,36 @@ class Dispatcher:
         return Reply(data=_json(await action.handler(self.database, payload)))
 
     async def _authenticate(
-        self, connection: AsyncConnection, request: Request, again: bool, on_behalf_of: str | None
+        self, request: Request, again: bool, on_behalf_of: str | None
     ) -> Principal:
+        principal = await self._known(request, again)
+        if on_behalf_of is not None:
+            async with self.database.reading() as connection:
+                principal = await act_for(connection, principal, on_behalf_of)
+        await self._observe(Step.AUTHENTICATED, request.id)
+        return principal
+
+    async def _known(self, request: Request, again: bool) -> Principal:
+        """Who sends it, as of now, or of a moment ago: see ``security.principal_cache``."""
         credentials = authentication.credentials(request)
+        principal = None if credentials is None else self._principals.get(credentials)
+        if principal is None:
+            principal = await self._ask_who(request, credentials)
+        if not again and credentials is not None:
+            self._admission.proved(credentials, principal.user_id)
+        return principal
+
+    async def _ask_who(self, request: Request, credentials: str | None) -> Principal:
+        asked_at = self._principals.now()
         try:
-            principal = await authentication.authenticate(connection, request, self._keys)
+            async with self.database.reading() as connection:
+                principal = await authentication.authenticate(connection, request, self._keys)
         except Unauthorized:
             if credentials is not None:
                 self._admission.failed(credentials)
             raise
-        if not again and credentials is not None:
-            self._admission.proved(credentials, principal.user_id)
-        if on_behalf_of is not None:
-            principal = await act_for(connection, principal, on_behalf_of)
-        await self._observe(Step.AUTHENTICATED, request.id)
+        if credentials is not None:
+            self._principals.keep(credentials, principal, asked_at)
         return principal
 
     @asynccontextmanager
@@ -178,7 +203,7 @@ class Dispatcher:
         return await self.once(claim, effect, announce)
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
-        return await once(self.database, claim, effect, announce)
+        return await self._writes.once(claim, effect, announce)
 
 
 def _json(data: BaseModel) -> Any:

@@ -1,11 +1,11 @@
-"""At most one effect for each idempotency key: ``once()`` is where every write happens.
+"""At most one effect for each idempotency key: the promise, and ``once()``, which keeps it.
 
 One transaction holds the claim of the key, the effect and the stored reply. Whatever dies, either
-all three are there or none is.
+all three are there or none is. ``group_commit`` keeps the same promise for many writes together.
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -46,14 +46,25 @@ class Claim:
     key: str
     fingerprint: str
     request_id: str
+    is_repeated: bool = False
+    """It may have been made before, by a worker that is still at it."""
 
     @classmethod
-    def of(cls, request: Request, payload: BaseModel, user_id: int, resource_type: str) -> "Claim":
+    def of(
+        cls,
+        request: Request,
+        payload: BaseModel,
+        user_id: int,
+        resource_type: str,
+        *,
+        is_repeated: bool = False,
+    ) -> "Claim":
         asked = f"{request.version} {request.action} {payload.model_dump_json(exclude_unset=True)}"
         fingerprint = hashlib.sha256(asked.encode()).hexdigest()
         if request.idempotency_key is None:
-            return cls(user_id, BY_REQUEST_ID, request.id, fingerprint, request.id)
-        return cls(user_id, resource_type, request.idempotency_key, fingerprint, request.id)
+            return cls(user_id, BY_REQUEST_ID, request.id, fingerprint, request.id, is_repeated)
+        key = request.idempotency_key
+        return cls(user_id, resource_type, key, fingerprint, request.id, is_repeated)
 
     @property
     def has_key(self) -> bool:
@@ -71,8 +82,14 @@ class Claim:
         return {name: getattr(self, name) for name in names}
 
     @property
-    def names(self) -> list[Hashable]:
-        """What it claims. All claim in this order, so that no two wait for each other."""
+    def rows(self) -> list[dict[str, Any]]:
+        """All that it claims: its name, and beside a key its request's id, which leads there."""
+        mine = self.row | {"kept_under": None}
+        return [self.by_id.row | {"kept_under": self.key}, mine] if self.has_key else [mine]
+
+    @property
+    def names(self) -> list[tuple[int, str, str]]:
+        """The keys of its rows. All claim in this order, so that no two wait for each other."""
         claims = [self.by_id, self] if self.has_key else [self]
         return [(claim.user_id, claim.resource_type, claim.key) for claim in claims]
 
@@ -114,10 +131,7 @@ async def _insert(transaction: AsyncConnection, claim: Claim) -> set[str]:
     """The resource types of the names that are ours now. Waits for another transaction that holds
     one of them, until the lock timeout.
     """
-    rows = [claim.row | {"kept_under": None}]
-    if claim.has_key:
-        rows.insert(0, claim.by_id.row | {"kept_under": claim.key})
-    statement = insert(IdempotencyKey).values(rows).on_conflict_do_nothing()
+    statement = insert(IdempotencyKey).values(claim.rows).on_conflict_do_nothing()
     try:
         inserted = await transaction.execute(statement.returning(IdempotencyKey.resource_type))
         return set(inserted.scalars())

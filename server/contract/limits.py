@@ -36,7 +36,7 @@ class Limits(BaseModel):
     """How long a duplicate waits for the first request with its idempotency key."""
     key_retention: float = Field(30 * 24 * 3600.0, gt=0)
     """How long a stored reply is kept: longer than clients retry, and dead letters wait."""
-    rate_limit: float = Field(500.0, gt=0)
+    rate_limit: float = Field(10_000.0, gt=0)
     """Requests a second that one user may send to one worker in the long run, and twice as many at
     once; see ``security.rate_limit.Admission``."""
     drain_timeout: float = Field(10.0, ge=0)

@@ -1,12 +1,15 @@
 """The engine, its transactions, and PostgreSQL's errors in our words."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from sqlalchemy import URL, Connection, ExceptionContext, event, inspect, make_url, text
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from server.contract.errors import Unavailable
 from server.persistence.models import Base
@@ -43,8 +46,22 @@ def _without_sslmode(url: str) -> tuple[URL, str | bool]:
     return given.difference_update_query(["sslmode"]), mode if isinstance(mode, str) else False
 
 
+MOST_SHARED = 2
+"""Shared transactions at a time: while one waits for the disk, the next is put together. More of
+them would only share less."""
+SHARED_LOCK_TIMEOUT = 0.1
+"""Seconds that a shared transaction waits for a lock: others wait with it."""
+
+
 def sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether it says that the database cannot be asked now, whatever the question."""
+    if isinstance(error, DBAPIError):
+        return isinstance(error, InterfaceError) or error.connection_invalidated
+    return isinstance(error, PoolTimeout | OSError)
 
 
 class Database:
@@ -58,14 +75,19 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.lock_timeout = settings.lock_timeout
         """Seconds that one request waits for another that holds what it needs."""
-        self._engine = self._pool(settings, settings.pool_size)
+        self._losses = _Losses()
+        self.sharing = min(MOST_SHARED, max(1, settings.pool_size // 2))
+        """Shared transactions that run at a time."""
+        self._shared = self._pool(settings, self.sharing, SHARED_LOCK_TIMEOUT)
+        self._engine = self._pool(settings, max(1, settings.pool_size - self.sharing))
         # Connections of their own, so that reads go on while all writers wait for a lock. And no
         # BEGIN and ROLLBACK around a single SELECT: two round trips saved.
         readers = self._pool(settings, max(2, settings.pool_size // 2))
         self._reader = readers.execution_options(isolation_level="AUTOCOMMIT")
 
-    @staticmethod
-    def _pool(settings: Settings, size: int) -> AsyncEngine:
+    def _pool(
+        self, settings: Settings, size: int, lock_timeout: float | None = None
+    ) -> AsyncEngine:
         address, ssl = _without_sslmode(settings.database_url)
         engine = create_async_engine(
             address,
@@ -79,12 +101,12 @@ class Database:
                 "command_timeout": COMMAND_TIMEOUT,
                 "server_settings": {
                     "application_name": "library-server",
-                    "lock_timeout": str(round(settings.lock_timeout * 1000)),
+                    "lock_timeout": str(round((lock_timeout or settings.lock_timeout) * 1000)),
                     "timezone": "UTC",
                 },
             },
         )
-        event.listen(engine.sync_engine, "handle_error", _lose_read_only)
+        self._losses.watch(engine)
         return engine
 
     @asynccontextmanager
@@ -98,6 +120,12 @@ class Database:
         async with self._in_our_words(), self._engine.begin() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def sharing_transaction(self) -> AsyncIterator[AsyncConnection]:
+        """The same, for several requests together: it does not wait long for a lock."""
+        async with self._in_our_words(), self._shared.begin() as connection:
+            yield connection
+
     async def create_tables(self) -> None:
         """Raises ``SchemaMismatch`` if the tables there are those of another version."""
         async with self.transaction() as connection:
@@ -106,6 +134,7 @@ class Database:
             await connection.run_sync(_require_columns)
 
     async def close(self) -> None:
+        await self._shared.dispose()
         await self._engine.dispose()
         await self._reader.dispose()
 
@@ -113,20 +142,40 @@ class Database:
     async def _in_our_words(self) -> AsyncIterator[None]:
         try:
             yield
-        except (PoolTimeout, InterfaceError, OSError) as error:
-            raise Unavailable("The database cannot be reached now.") from error
-        except DBAPIError as error:
-            if sqlstate(error).startswith(_TRANSIENT_CLASSES) or error.connection_invalidated:
+        except (PoolTimeout, DBAPIError, OSError) as error:
+            if is_lost(error):
+                raise Unavailable("The database cannot be reached now.") from error
+            if isinstance(error, DBAPIError) and sqlstate(error).startswith(_TRANSIENT_CLASSES):
                 raise Unavailable("The database cannot do this now.") from error
             raise
 
 
-def _lose_read_only(context: ExceptionContext) -> None:
-    """A read-only session stays so, whatever becomes of its server: it, and all that were opened
-    before, are as good as lost.
+class _Losses:
+    """One connection that is found lost is a reason to trust none that was open then, in any pool:
+    a request that comes again must not meet the next one, and the next.
     """
-    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
-        context.is_disconnect = True
+
+    def __init__(self) -> None:
+        self._last = float("-inf")
+
+    def watch(self, engine: AsyncEngine) -> None:
+        event.listen(engine.sync_engine, "connect", self._opened)
+        event.listen(engine.sync_engine, "checkout", self._taken)
+        event.listen(engine.sync_engine, "handle_error", self._failed)
+
+    def _opened(self, _: Any, entry: ConnectionPoolEntry) -> None:
+        entry.info["opened"] = time.monotonic()
+
+    def _taken(self, _: Any, entry: ConnectionPoolEntry, __: Any) -> None:
+        if entry.info["opened"] <= self._last:
+            raise DisconnectionError()  # the pool opens another one
+
+    def _failed(self, context: ExceptionContext) -> None:
+        # A read-only session stays so, whatever becomes of its server: as good as lost.
+        if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+            context.is_disconnect = True
+        if context.is_disconnect:
+            self._last = time.monotonic()
 
 
 class SchemaMismatch(Exception):

@@ -24,8 +24,8 @@ class RateLimit:
 
     def __init__(
         self,
-        rate: float = 500.0,
-        burst: float = 1000.0,
+        rate: float = 10_000.0,
+        burst: float = 20_000.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._rate = rate

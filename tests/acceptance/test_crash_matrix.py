@@ -18,6 +18,7 @@ import pytest_asyncio
 from labkit import Lab, Ledger
 from labkit.client.caller import Caller, Reply
 from labkit.faults.fault import Fault
+from labkit.services import logs
 from server.contract.errors import InProgress, Unauthorized
 from server.contract.steps import Step
 from server.security.authentication import hashed
@@ -89,9 +90,8 @@ async def disconnected(lab: Lab, fault: Fault) -> None:
 
 
 def losses(lab: Lab) -> int:
-    return sum(
-        log.read_text().count('"event": "broker_unreachable"') for log in lab.worker_logs.values()
-    )
+    events = logs.events(list(lab.worker_logs.values()))
+    return sum(event["event"] == "broker_unreachable" for event in events)
 
 
 async def cut_off_from_the_database(lab: Lab, fault: Fault) -> None:

@@ -248,7 +248,7 @@ async def test_broker_and_database_of_a_private_lab_are_killed_paused_and_restar
 
         async def answers() -> bool:
             try:
-                return bool(await client.call("ping", timeout=1))
+                return bool(await client.call("get_books", timeout=1))
             except ReplyTimeout:
                 return False
 

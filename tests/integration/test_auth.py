@@ -1,5 +1,6 @@
 """Who may call, and what they may do."""
 
+import asyncio
 import base64
 import json
 import time
@@ -12,12 +13,12 @@ from sqlalchemy import select, text
 
 from server.application.dispatcher import Dispatcher
 from server.contract.envelope import Request
-from server.contract.errors import ApiError, RateLimited
+from server.contract.errors import ApiError, RateLimited, Unauthorized
 from server.persistence.database import Database
 from server.persistence.models import SigningKey
-from server.security import accounts, authentication, passwords, tokens
+from server.security import accounts, authentication, passwords, principal_cache, tokens
 from server.security.authentication import CONFIGURED_USER
-from server.security.principal import Role
+from server.security.principal import Principal, Role
 from server.security.rate_limit import MOST_CALLERS, RateLimit
 from server.settings import Settings
 from tests.support import BOOK, Caller
@@ -150,12 +151,31 @@ async def test_a_token_works_no_more_when_its_user_is_gone(
     assert (await reader("ping", {"auth_token": token}, auth=None)).outcome == "unauthorized"
 
 
-async def test_a_revoked_key_is_refused_at_once(reader: Caller, database: Database) -> None:
+async def test_a_revoked_key_is_refused_within_a_second(reader: Caller, database: Database) -> None:
     assert (await reader("ping")).outcome == "ok"
     async with database.transaction() as connection:
         (key,) = [k for k in await accounts.list_keys(connection) if k.label == "laptop"]
         await accounts.revoke_key(connection, key.id)
+    await asyncio.sleep(principal_cache.LASTS)
     assert (await reader("ping")).outcome == "unauthorized"
+
+
+async def test_who_is_known_is_not_looked_up_again_for_a_second() -> None:
+    now = 100.0
+    cache = principal_cache.PrincipalCache(lambda: now)
+    someone = Principal(1, "ada", "reader")
+    cache.keep("digest", someone, asked_at=now)
+    now += principal_cache.LASTS / 2
+    assert cache.get("digest") == someone
+    now += principal_cache.LASTS / 2
+    assert cache.get("digest") is None
+
+
+async def test_who_was_refused_is_looked_up_each_time() -> None:
+    cache = principal_cache.PrincipalCache()
+    revoked = Principal(1, "ada", "reader", Unauthorized("This key is revoked."))
+    cache.keep("digest", revoked, cache.now())
+    assert cache.get("digest") is None
 
 
 async def test_another_configured_key_revokes_the_one_before(

@@ -59,6 +59,29 @@ async def test_a_database_that_is_read_only_for_a_while_is_unavailable_for_so_lo
     assert {reply.outcome for reply in replies} == {"ok"}
 
 
+async def test_after_one_lost_connection_no_other_of_its_age_is_used(
+    settings: Settings, database: Database, dispatcher: object
+) -> None:
+    """Reads, writes and shared writes have pools of their own: a request that comes again must not
+    meet a dead connection in each of them.
+    """
+    ways = (database.reading, database.transaction, database.sharing_transaction)
+    for way in ways:
+        async with way() as connection:
+            await connection.execute(text("SELECT 1"))
+    name = urlsplit(settings.database_url).path[1:]
+    await administer(
+        settings,
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+    )
+    with pytest.raises(Unavailable):
+        async with database.reading() as connection:
+            await connection.execute(text("SELECT 1"))
+    for way in ways:
+        async with way() as connection:
+            assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
+
+
 async def administer(settings: Settings, *statements: str) -> None:
     admin = await asyncpg.connect(at(settings.database_url, "postgres"))
     try:

@@ -18,13 +18,15 @@ class Action:
     """A handler with its payload's model.
 
     ``writes`` names the resource type of a write, which takes a librarian. ``public`` is for
-    callers who cannot say yet who they are.
+    callers who cannot say yet who they are. ``reads`` is False for what can be answered without a
+    connection to the database, and is given none.
     """
 
     handler: Handler
     payload: type[BaseModel]
     writes: str | None = None
     public: bool = False
+    reads: bool = True
 
     @property
     def name(self) -> str:

@@ -12,7 +12,7 @@ from server.persistence.models import BookV1
 BOOKS = Repository(BookV1, StoredBookV1, noun="book")
 
 
-async def ping(connection: AsyncConnection, nothing: Nothing) -> Pong:
+async def ping(connection: None, nothing: Nothing) -> Pong:
     return Pong()
 
 
@@ -39,7 +39,7 @@ async def delete_book(connection: AsyncConnection, book: Which) -> Deleted:
 
 
 ACTIONS = [
-    Action(ping, Nothing),
+    Action(ping, Nothing, reads=False),
     Action(login, Credentials, public=True),
     Action(create_book, CreateBookV1, writes="book_v1"),
     Action(get_book, Which),

@@ -130,7 +130,7 @@ def _refused_as(errors: Mapping[str, ApiError]) -> Iterator[None]:
 
 
 ACTIONS = [
-    Action(ping, Nothing),
+    Action(ping, Nothing, reads=False),
     Action(login, Credentials, public=True),
     Action(create_author, CreateAuthor, writes="author_v2"),
     Action(get_author, Which),

@@ -1,0 +1,245 @@
+"""Group commit: writes that arrive while another commit is under way share the next transaction.
+
+    writes wait ──► all claims ──► effect, effect, … ──► all replies ──► COMMIT ──► each replies
+                   one statement                        one statement   one wait for the disk
+
+A commit costs one wait for the disk, whatever is in it, and a statement one round trip, however
+many rows it has. What ``once()`` promises stays: claim, effect and reply of a write are all there,
+or none is, whatever dies.
+
+One write's trouble is not the others'. One that was made before, is refused, or needs a row that
+another worker has locked, undoes the transaction; the others share another one, and it is done by
+itself, with ``once()``. One that fails is not done again here: that is its transport's to decide.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeGuard
+
+from sqlalchemy import TableValuedAlias, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from server.application.idempotency import Announce, Claim, Effect, once
+from server.contract.envelope import Reply
+from server.contract.errors import ApiError
+from server.contract.steps import Step
+from server.persistence.database import LOCK_NOT_AVAILABLE, Database, is_lost, sqlstate
+from server.persistence.models import IdempotencyKey
+
+LARGEST = 64
+"""Writes in one transaction."""
+SHARED_AGAIN = 2
+"""Times that what is left of a transaction is shared again; then each write is done by itself."""
+
+_NAME = ("user_id", "resource_type", "key")
+_KEYS = IdempotencyKey.__table__.columns
+
+
+def _rows_of(*names: str) -> TableValuedAlias:
+    """Rows with these columns, from one array for each of them: so one statement fits any batch."""
+    arrays = (bindparam(f"all_{name}", type_=ARRAY(_KEYS[name].type)) for name in names)
+    return func.unnest(*arrays).table_valued(*names).render_derived(name="given")
+
+
+_CLAIMED = (*_NAME, "fingerprint", "kept_under")
+_CLAIM = (
+    insert(IdempotencyKey)
+    .from_select(_CLAIMED, select(*_rows_of(*_CLAIMED).columns))
+    .on_conflict_do_nothing()
+    .returning(*(_KEYS[name] for name in _NAME))
+)
+_DONE = _rows_of(*_NAME, "reply")
+_STORE = (
+    update(IdempotencyKey)
+    .where(*(_KEYS[name] == _DONE.columns[name] for name in _NAME))
+    .values(reply=_DONE.columns.reply)
+)
+
+
+@dataclass(eq=False)
+class _Write:
+    claim: Claim
+    effect: Effect
+    announce: Announce
+    reply: asyncio.Future[Reply] = field(default_factory=asyncio.Future)
+    is_shared: bool = False
+    """It was committed together with others."""
+
+    def ends(self, reply: Reply) -> None:
+        if not self.reply.done():  # its caller may have gone
+            self.reply.set_result(reply)
+
+    def fails(self, error: BaseException) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(error)
+
+
+class _SetAside(Exception):
+    """These writes cannot share the transaction."""
+
+    def __init__(self, writes: Iterable[_Write]) -> None:
+        self.writes = list(writes)
+
+
+class GroupCommit:
+    """``once()`` for many at a time. The database is borrowed.
+
+    As many transactions run side by side as the database has connections for shared ones: one that
+    has to wait does not keep the others waiting.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: deque[_Write] = deque()
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
+        """As ``once()``, and raises the same."""
+        if claim.is_repeated:
+            return await once(self._database, claim, effect, announce)
+        write = _Write(claim, effect, announce)
+        self._waiting.append(write)
+        if len(self._running) < self._database.sharing:
+            task = asyncio.create_task(self._run())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        reply = await write.reply
+        if write.is_shared:
+            await announce(Step.COMMITTED)
+        return reply
+
+    async def _run(self) -> None:
+        """Until no write waits."""
+        while batch := self._next():
+            try:
+                await self._commit(batch, SHARED_AGAIN)
+            except BaseException as error:
+                for write in batch:
+                    write.fails(error)
+                raise
+
+    def _next(self) -> list[_Write]:
+        """Those that wait, up to the largest batch. No two have a name in common: of those the
+        claim of one only would be seen to be refused.
+        """
+        batch: list[_Write] = []
+        names: set[Hashable] = set()
+        later: list[_Write] = []
+        while self._waiting and len(batch) < LARGEST:
+            write = self._waiting.popleft()
+            if write.reply.done():
+                continue
+            if names.isdisjoint(write.claim.names):
+                names.update(write.claim.names)
+                batch.append(write)
+            else:
+                later.append(write)
+        self._waiting.extendleft(reversed(later))
+        return batch
+
+    async def _commit(self, batch: list[_Write], shared_again: int) -> None:
+        """All of them get their replies, or errors."""
+        try:
+            replies = await self._together(batch)
+        except _SetAside as aside:
+            await self._go_on(batch, aside, shared_again)
+        except Exception as error:
+            for write in batch:
+                write.fails(error)
+        else:
+            for write, reply in zip(batch, replies, strict=True):
+                write.is_shared = True
+                write.ends(reply)
+
+    async def _go_on(self, batch: list[_Write], aside: _SetAside, shared_again: int) -> None:
+        """Do the batch again, without those that are set aside: they are done by themselves."""
+        if len(batch) == 1 and _is_refusal(aside.__cause__):
+            # No other write was there to mislead it: it is not worked on again to be refused.
+            batch[0].effect = _refusing(aside.__cause__)
+        alone = aside.writes if shared_again else batch
+        rest = [write for write in batch if write not in alone]
+        async with asyncio.TaskGroup() as group:
+            if rest:
+                group.create_task(self._commit(rest, shared_again - 1))
+            for write in alone:
+                if not write.reply.done():
+                    group.create_task(self._alone(write))
+
+    async def _together(self, batch: list[_Write]) -> list[Reply]:
+        """Raises ``_SetAside``, or ``Unavailable`` if the database cannot be asked."""
+        async with self._database.sharing_transaction() as transaction:
+            await _claim(transaction, batch)
+            replies = [await _apply(transaction, write) for write in batch]
+            await _store(transaction, batch, replies)
+        return replies
+
+    async def _alone(self, write: _Write) -> None:
+        try:
+            write.ends(await once(self._database, write.claim, write.effect, write.announce))
+        except Exception as error:
+            write.fails(error)
+
+
+def _is_refusal(error: BaseException | None) -> TypeGuard[ApiError]:
+    return isinstance(error, ApiError) and error.is_outcome
+
+
+def _refusing(refusal: ApiError) -> Effect:
+    async def effect(transaction: AsyncConnection) -> Any:
+        raise refusal
+
+    return effect
+
+
+async def _claim(transaction: AsyncConnection, batch: list[_Write]) -> None:
+    """All names of all writes, in one order: no two workers wait for each other."""
+    rows = [row for write in batch for row in write.claim.rows]
+    rows.sort(key=lambda row: tuple(row[name] for name in _NAME))
+    try:
+        ours = {tuple(row) for row in await transaction.execute(_CLAIM, _arrays(_CLAIMED, rows))}
+    except DBAPIError as error:
+        if sqlstate(error) != LOCK_NOT_AVAILABLE:
+            raise
+        raise _SetAside(batch) from error  # another worker has one of the claims, and is at it
+    if len(ours) < len(rows):
+        raise _SetAside(write for write in batch if not ours.issuperset(write.claim.names))
+    for write in batch:
+        with _setting_aside(write):
+            await write.announce(Step.CLAIMED)
+
+
+async def _apply(transaction: AsyncConnection, write: _Write) -> Reply:
+    with _setting_aside(write):
+        reply = Reply(data=await write.effect(transaction))
+        await write.announce(Step.APPLIED)
+    return reply
+
+
+async def _store(transaction: AsyncConnection, batch: list[_Write], replies: list[Reply]) -> None:
+    rows = [
+        write.claim.row | {"reply": reply.to_stored()}
+        for write, reply in zip(batch, replies, strict=True)
+    ]
+    await transaction.execute(_STORE, _arrays((*_NAME, "reply"), rows))
+
+
+def _arrays(names: tuple[str, ...], rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {f"all_{name}": [row[name] for row in rows] for name in names}
+
+
+@contextmanager
+def _setting_aside(write: _Write) -> Iterator[None]:
+    """Whatever it ends in, a refusal, too, is this write's; a lost connection is no one's."""
+    try:
+        yield
+    except Exception as error:
+        if is_lost(error):
+            raise
+        if not isinstance(error, ApiError | DBAPIError):  # a bug: no other write led to it
+            write.fails(error)
+        raise _SetAside([write]) from error
