@@ -3,8 +3,7 @@
 The broker forgets a request before anything of it is kept elsewhere. Who dies in between loses it.
 """
 
-from aio_pika.abc import AbstractIncomingMessage
-
+from server.contract.lane import Delivered
 from server.transports.amqp.delivery import Delivery
 from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
 from server.transports.amqp.worker import Worker
@@ -17,7 +16,7 @@ class AcksFirst(DeliveryProcessor):
         await super()._acknowledge(delivery.message, entry)
         await super()._work(delivery, entry)
 
-    async def _acknowledge(self, message: AbstractIncomingMessage, entry: LogEntry) -> None:
+    async def _acknowledge(self, message: Delivered, entry: LogEntry) -> None:
         """It is done already."""
 
 

@@ -1,28 +1,40 @@
 """The consumer of most tutorials: one block around the whole work.
 
-``async with message.process(requeue=…)`` acknowledges at its end, and rejects on an exception. It
-knows of no attempts, no delays and no last time: whatever fails, fails again as long as it is
-delivered again.
+aio-pika's ``async with message.process(requeue=…)`` acknowledges at its end, and rejects on an
+exception. It knows of no attempts, no delays and no last time: whatever fails, fails again as long
+as it is delivered again.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
 
+from server.contract.lane import Delivered
 from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
 
 log = structlog.get_logger()
 
 
+@contextmanager
+def _process(message: Delivered, *, requeue: bool) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        message.reject(requeue=requeue)
+        raise
+    message.ack()
+
+
 class ProcessBlock(DeliveryProcessor):
     requeue: ClassVar[bool]
 
-    async def process(self, message: AbstractIncomingMessage) -> None:
+    async def process(self, message: Delivered) -> None:
         delivery = self.delivery(message)
         entry = LogEntry(message.correlation_id, delivery.attempt)
         try:
-            async with message.process(requeue=self.requeue):
+            with _process(message, requeue=self.requeue):
                 reply = await self._execute(delivery, entry)
                 await self._reply(delivery, reply, entry.id)
                 entry.outcome = reply.outcome

@@ -37,9 +37,11 @@ class RepliesInTheTransaction(Dispatcher):
     """The right application, but the effect ends in the reply, before the commit."""
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
+        early = _early.get()
+
         async def effect_and_reply(transaction: AsyncConnection) -> object:
             data = await effect(transaction)
-            await _early.get().now(Reply(data=data))
+            await early.now(Reply(data=data))
             return data
 
         return await super().once(claim, effect_and_reply, announce)
@@ -51,6 +53,7 @@ class RepliesOnce(DeliveryProcessor):
     async def _execute(self, delivery: Delivery, entry: LogEntry) -> Reply:
         async def send(reply: Reply) -> None:
             await super(RepliesOnce, self)._reply(delivery, reply, entry.id)
+            self._replies.flush()  # at once, and not when the event loop comes to it
 
         _early.set(EarlyReply(send))
         return await super()._execute(delivery, entry)

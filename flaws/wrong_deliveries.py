@@ -3,11 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from aio_pika.abc import AbstractIncomingMessage
-
 from flaws.now_and_then import Turns
 from server.contract.envelope import Reply
 from server.contract.errors import ApiError
+from server.contract.lane import Delivered
 from server.transports.amqp.delivery import Delivery
 from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
 from server.transports.amqp.worker import Worker
@@ -70,7 +69,7 @@ class ThrowsLettersAway(Mistreats):
 class SkipsAcks(Mistreats):
     """An early return: the broker waits for the acknowledgement, and will deliver it again."""
 
-    async def _acknowledge(self, message: AbstractIncomingMessage, entry: LogEntry) -> None:
+    async def _acknowledge(self, message: Delivered, entry: LogEntry) -> None:
         if not self.turns.is_wrong(entry.id):
             await super()._acknowledge(message, entry)
 
@@ -78,9 +77,9 @@ class SkipsAcks(Mistreats):
 class DropsRequests(Mistreats):
     """An exception that is caught, logged at a level that is off, and acknowledged."""
 
-    async def process(self, message: AbstractIncomingMessage) -> None:
+    async def process(self, message: Delivered) -> None:
         if self.turns.is_wrong(message.correlation_id):
-            await message.ack()
+            message.ack()
         else:
             await super().process(message)
 

@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pydantic_core import from_json
 
 from labkit.client.backoff import Pauses
 from labkit.client.caller import ConnectedCaller, Reply, encoded
-from labkit.client.channel import Link, Refused, Returned, address
+from labkit.client.channel import Link, Outcome, address
 from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.errors import BrokerAway
 from server.contract.envelope import LONGEST_ID
@@ -47,7 +48,6 @@ class Pending:
     reply: "asyncio.Future[Reply]" = field(default_factory=asyncio.Future)
     sent: int = 0
     """How often the request was published. More than once, and a refusal proves nothing."""
-    publishing: "asyncio.Task[None] | None" = None
 
     def fail(self, error: Exception) -> None:
         if not self.reply.done():
@@ -152,26 +152,23 @@ class AsyncAPIClient(ConnectedCaller):
             ) from None
         finally:
             del self._pending[pending.id]
-            if pending.publishing is not None:
-                pending.publishing.cancel()
 
     def _send(self, pending: Pending) -> None:
         """Publish without waiting for the confirm: the reply is the better one."""
         if self._link is not None and not pending.reply.done():
-            pending.publishing = asyncio.create_task(self._publish(self._link, pending))
+            pending.sent += 1
+            self.observe("sent", pending.id)
+            on_outcome = partial(self._on_outcome, pending)
+            self._link.publish(pending.body, pending.id, {DEADLINE: pending.deadline}, on_outcome)
 
-    async def _publish(self, link: Link, pending: Pending) -> None:
-        pending.sent += 1
-        self.observe("sent", pending.id)
-        try:
-            await link.publish(pending.body, pending.id, {DEADLINE: pending.deadline})
-            self.observe("accepted", pending.id)
-        except Returned:
-            self._refuse(pending, Unroutable())
-        except Refused:
-            self._refuse(pending, QueueFull())
-        except Exception:  # aiormq raises all kinds when a connection breaks
-            link.lost.set()  # the keeper connects and sends it again
+    def _on_outcome(self, pending: Pending, outcome: Outcome) -> None:
+        match outcome:
+            case Outcome.ACCEPTED:
+                self.observe("accepted", pending.id)
+            case Outcome.RETURNED:
+                self._refuse(pending, Unroutable())
+            case Outcome.REFUSED:
+                self._refuse(pending, QueueFull())
 
     def _refuse(self, pending: Pending, error: Exception) -> None:
         if pending.sent == 1:

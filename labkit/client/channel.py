@@ -3,20 +3,19 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from enum import Enum, auto
+from itertools import takewhile
 from typing import Any
 from urllib.parse import urlsplit
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import DeliveryError as Refused
-from aio_pika.exceptions import PublishError as Returned
+from aio_pika.abc import AbstractIncomingMessage, DeliveryMode
 
-from server.contract.connection import HEARTBEAT, connect
+from server.contract.connection import HEARTBEAT, Connection, connect
 from server.contract.envelope import JSON
+from server.contract.frames import Properties
 from server.contract.headers import PARKED, REPLAYED
+from server.contract.lane import Delivered, Lane
 from server.contract.topology import REQUESTS
-
-__all__ = ["Link", "OnReply", "Refused", "Returned", "address"]
 
 OnReply = Callable[[str | None, bytes, bool, bool], None]
 """(correlation id, body, replayed, parked)"""
@@ -28,6 +27,19 @@ def address(amqp_url: str) -> str:
     return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 
 
+class Outcome(Enum):
+    """What the broker says of a message; nothing, if the connection is lost before."""
+
+    ACCEPTED = auto()
+    REFUSED = auto()
+    """The queue is full."""
+    RETURNED = auto()
+    """There is no queue for it."""
+
+
+OnOutcome = Callable[[Outcome], None]
+
+
 class Link:
     """Opened whole or not at all, never repaired: after a loss the client opens another one.
 
@@ -35,12 +47,17 @@ class Link:
     connection goes, and a redeclared one could meet its own ghost (``RESOURCE_LOCKED``).
     """
 
-    def __init__(self, connection: AbstractConnection, on_reply: OnReply) -> None:
+    def __init__(self, connection: Connection, on_reply: OnReply) -> None:
         self.lost = asyncio.Event()
         self._connection = connection
         self._on_reply = on_reply
-        self._channel: AbstractChannel
+        self._lane: Lane
         self._reply_to = ""
+        self._published = 0
+        self._unconfirmed: dict[int, tuple[str, OnOutcome]] = {}
+        """Message ids, by the number of the message: in the order in which they were published."""
+        self._returned: set[str | None] = set()
+        """Message ids of what came back, and is confirmed next."""
 
     @classmethod
     async def open(cls, amqp_url: str, on_reply: OnReply) -> "Link":
@@ -59,16 +76,19 @@ class Link:
         return link
 
     async def _prepare(self) -> None:
-        # Confirm mode, so that a refused publish is noticed; on_return_raises, so that an
-        # unroutable one is.
-        self._channel = await self._connection.channel(on_return_raises=True)
-        replies = await self._channel.declare_queue(exclusive=True)
+        # In confirm mode, so that a publish that is refused, or has no queue, is noticed.
+        channel = await self._connection.channel(publisher_confirms=True)
+        replies = await channel.declare_queue(exclusive=True)
         self._reply_to = replies.name
-        self._channel.close_callbacks.add(self._lose)
-        underlay = await self._channel.get_underlay_channel()
+        channel.close_callbacks.add(self._lose)
+        underlay = await channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(self._lose)
+        self._lane = await self._connection.lane(channel)
+        self._lane.on_delivery = self._receive
+        self._lane.on_return = self._note_return
+        self._lane.on_confirm = self._confirm
         # no_ack: a reply that is lost with its client is asked for again, not delivered again.
-        await replies.consume(self._receive, no_ack=True)
+        await replies.consume(_never, no_ack=True)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -76,24 +96,44 @@ class Link:
     def _lose(self, *_: object) -> None:
         self.lost.set()
 
-    async def _receive(self, message: AbstractIncomingMessage) -> None:
+    def publish(
+        self, body: bytes, correlation_id: str, headers: dict[str, Any], on_outcome: OnOutcome
+    ) -> None:
+        """Returns at once; ``on_outcome`` is called with what the broker says."""
+        message_id = uuid.uuid4().hex
+        properties = Properties(
+            content_type=JSON,
+            correlation_id=correlation_id,
+            reply_to=self._reply_to,
+            message_id=message_id,
+            delivery_mode=DeliveryMode.PERSISTENT,
+            headers=headers,
+        )
+        self._lane.publish(REQUESTS, properties, body, mandatory=True)
+        self._published += 1
+        self._unconfirmed[self._published] = message_id, on_outcome
+
+    def _note_return(self, properties: Properties) -> None:
+        self._returned.add(properties.message_id)
+
+    def _confirm(self, number: int, multiple: bool, taken: bool) -> None:
+        if multiple:
+            numbers = list(takewhile(lambda each: each <= number, self._unconfirmed))
+        else:
+            numbers = [number] if number in self._unconfirmed else []
+        for each in numbers:
+            message_id, on_outcome = self._unconfirmed.pop(each)
+            if message_id in self._returned:
+                self._returned.discard(message_id)
+                on_outcome(Outcome.RETURNED)
+            else:
+                on_outcome(Outcome.ACCEPTED if taken else Outcome.REFUSED)
+
+    def _receive(self, message: Delivered) -> None:
         replayed = bool(message.headers.get(REPLAYED, False))
         parked = bool(message.headers.get(PARKED, False))
         self._on_reply(message.correlation_id, message.body, replayed, parked)
 
-    async def publish(self, body: bytes, correlation_id: str, headers: dict[str, Any]) -> None:
-        """Returns with the broker's confirm.
 
-        Raises ``Returned`` if there is no queue for it, ``Refused`` if the queue is full, or
-        anything else if the connection is lost: then it is unknown whether the broker has it.
-        """
-        message = aio_pika.Message(
-            body,
-            content_type=JSON,
-            correlation_id=correlation_id,
-            reply_to=self._reply_to,
-            message_id=uuid.uuid4().hex,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            headers=headers,
-        )
-        await self._channel.default_exchange.publish(message, REQUESTS, mandatory=True)
+async def _never(message: AbstractIncomingMessage) -> None:
+    """What aio-pika would call, if the lane did not take its messages."""

@@ -4,9 +4,10 @@ import logging
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import TimeoutType
+from aio_pika.abc import AbstractChannel, TimeoutType
 
 from server.contract import undecodable as undecodable  # both sides read tolerantly
+from server.contract.lane import Lane, Tapped
 
 # Our errors repeat its warnings, in the caller's place and words. A program that wants
 # to see them configures logging, and does.
@@ -20,6 +21,16 @@ class Connection(aio_pika.Connection):
     """One that cannot be opened is closed here, as any other is. The garbage collector would do it
     late, in whatever thread it runs: where that has no event loop, with a warning.
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._tapped = self.kwargs["transport_factory"] = Tapped()
+
+    async def lane(self, channel: AbstractChannel) -> Lane:
+        """The messages of this open channel go past aio-pika from now on: see ``Lane``."""
+        underlay = await channel.get_underlay_channel()
+        tune = underlay.connection.connection_tune
+        return self._tapped.lane(underlay.number, tune.frame_max)
 
     async def connect(self, timeout: TimeoutType = None) -> None:  # noqa: ASYNC109
         try:

@@ -170,8 +170,9 @@ async def test_strange_headers_are_no_obstacle(client: Wire, headers: dict[str, 
 
 async def test_no_secret_gets_into_the_dead_letter_queue(client: Wire) -> None:
     await client.send(client.body("ping", auth="canary"), reply_to=None)
+    readable = await client.dead_letter()
     await client.ask(b'{"auth": "canary", broken')
-    for known in (b'"auth":"[redacted]"', b'"sha256"'):
-        parked = await client.dead_letter()
-        assert b"canary" not in parked.body
-        assert known in parked.body
+    unreadable = await client.dead_letter()
+    assert b'"auth":"[redacted]"' in readable.body
+    assert b'"sha256"' in unreadable.body
+    assert b"canary" not in readable.body + unreadable.body

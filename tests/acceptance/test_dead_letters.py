@@ -14,9 +14,11 @@ import pytest
 
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
+from server.contract.connection import connect
 from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS, UNREADABLE
 from server.settings import Settings
 from server.transports.amqp.confirmed import PAUSE, ConfirmedPublisher
+from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer
 from server.transports.amqp.dead_letters import DeadLetters
 from tests.support import BOOK, Wire, eventually, wire, worker_here
 
@@ -101,12 +103,13 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
         letters = DeadLetters(publisher, dispatcher.caller_of, settings.amqp_user)
         body = client.body("ping", id="7")
         await client._channel.default_exchange.publish(aio_pika.Message(body), RAW_DEAD_LETTERS)
-        async with await aio_pika.connect(settings.amqp_url) as connection:
-            raw = await (await connection.channel()).get_queue(RAW_DEAD_LETTERS)
-            held = asyncio.create_task(
-                letters.process(await eventually(lambda: raw.get(fail=False)))
-            )
+        async with await connect(settings.amqp_url) as connection:
+            channel = await connection.channel(publisher_confirms=False)
+            lane = await connection.lane(channel)
+            consumer = Consumer(RAW_DEAD_LETTERS, letters, channel, lane, ONE_AT_A_TIME)
+            await consumer.open()
             await asyncio.sleep(2 * PAUSE)
+            (held,) = consumer._tasks
             assert not held.done()
             assert (await client.dead_letter()).body == b"1"
             await held

@@ -12,10 +12,13 @@ import structlog
 from labkit.client.channel import Link
 from labkit.services import ports
 from server.application.dispatcher import Dispatcher
+from server.contract.frames import Properties
 from server.settings import Settings
 from server.transports.amqp.direct_reply import MOST_WAITING, DirectReplies
 from server.transports.amqp.worker import FIRST_PAUSE, Worker
 from tests.support import eventually
+
+DIRECT = "amq.rabbitmq.reply-to.x"
 
 
 def worker(settings: Settings, dispatcher: Dispatcher) -> Awaitable[Any]:
@@ -23,7 +26,7 @@ def worker(settings: Settings, dispatcher: Dispatcher) -> Awaitable[Any]:
 
 
 def direct_reply(settings: Settings, _: Dispatcher) -> Awaitable[Any]:
-    return DirectReplies(settings.amqp_url)._send(aio_pika.Message(b""), "amq.rabbitmq.reply-to.x")
+    return DirectReplies(settings.amqp_url)._send(DIRECT, Properties(), b"")
 
 
 def client(settings: Settings, _: Dispatcher) -> Awaitable[Any]:
@@ -51,7 +54,7 @@ async def test_direct_replies_hold_up_no_request_though_none_can_be_sent(
     nowhere = f"amqp://127.0.0.1:{ports.any_free()}/"
     async with DirectReplies(nowhere) as direct:
         for _ in range(MOST_WAITING + 10):
-            direct.send(aio_pika.Message(b""), "amq.rabbitmq.reply-to.x")
+            direct.send(DIRECT, Properties(), b"")
     said = capsys.readouterr().out
     assert said.count("direct_reply_dropped") == 10
     assert said.count("direct_reply_lost") == MOST_WAITING

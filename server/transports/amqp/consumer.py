@@ -7,19 +7,20 @@ from typing import Any, Protocol
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
+from server.contract.lane import Delivered, Lane
+
 log = structlog.get_logger()
 
 ONE_AT_A_TIME = 1
 
 
 class Processor(Protocol):
-    async def process(self, message: AbstractIncomingMessage) -> None:
+    async def process(self, message: Delivered) -> None:
         """Raises only if the connection is lost: then all is delivered again."""
 
 
 class Consumer:
-    """Runs a task of ours for each delivery. A closing channel cancels the callbacks that it runs
-    itself, in the middle of their work.
+    """Runs a task for each delivery, which comes by the channel's fast lane.
 
     It begins carefully: one delivery at a time, until one comes that was not delivered before. A
     message that kills the connection, or the worker, comes back; and whatever is held beside it
@@ -30,12 +31,18 @@ class Consumer:
     """
 
     def __init__(
-        self, queue: str, processor: Processor, channel: AbstractChannel, prefetch: int
+        self,
+        queue: str,
+        processor: Processor,
+        channel: AbstractChannel,
+        lane: Lane,
+        prefetch: int,
     ) -> None:
         self.ended = asyncio.Event()
         self._queue = queue
         self._processor = processor
         self._channel = channel
+        self._lane = lane
         self._prefetch = prefetch
         self._careful = prefetch > ONE_AT_A_TIME
         self._draining = False
@@ -44,6 +51,7 @@ class Consumer:
         self._tag: str | None = None
 
     async def open(self) -> None:
+        self._lane.on_delivery = self._receive
         self._channel.close_callbacks.add(self._end)
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(self._end)
@@ -58,7 +66,7 @@ class Consumer:
             if not self._draining:
                 await self._channel.set_qos(prefetch_count=prefetch)
                 queue = await self._channel.get_queue(self._queue, ensure=False)
-                self._tag = await queue.consume(self._receive)
+                self._tag = await queue.consume(_never)
 
     async def _cancel(self) -> None:
         if self._tag is not None:
@@ -66,14 +74,14 @@ class Consumer:
             await queue.cancel(self._tag)
             self._tag = None
 
-    async def _receive(self, message: AbstractIncomingMessage) -> None:
+    def _receive(self, message: Delivered) -> None:
         if self._careful and not message.redelivered:
             self._careful = False
             self._start(self._widen(message))
         else:
             self._start(self._processor.process(message))
 
-    async def _widen(self, message: AbstractIncomingMessage) -> None:
+    async def _widen(self, message: Delivered) -> None:
         """Consume with the whole prefetch before the first message is acknowledged. Its ack would
         have the broker send another one, and while the consumer changes, that one comes back to the
         queue: marked as delivered before, though no consumer has seen it.
@@ -113,3 +121,8 @@ class Consumer:
             for task in unfinished:
                 task.cancel()
             await asyncio.gather(*unfinished, return_exceptions=True)
+            self._lane.flush()
+
+
+async def _never(message: AbstractIncomingMessage) -> None:
+    """What aio-pika would call, if the lane did not take its messages."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
 
 from server.contract import topology
 from server.contract.errors import ApiError
@@ -28,6 +27,7 @@ from server.contract.headers import (
     REASON,
     SIGNED,
 )
+from server.contract.lane import Delivered
 from server.contract.redaction import media_type, presentable
 from server.transports.amqp.confirmed import ConfirmedPublisher
 from server.transports.amqp.delivery import Delivery, copy_id, failures_with, now, persistent
@@ -92,7 +92,7 @@ class DeadLetters:
         letter.content_type, letter.content_encoding = media_type(kind), None
         await self._publisher.publish(letter, topology.DEAD_LETTERS)
 
-    async def process(self, message: AbstractIncomingMessage) -> None:
+    async def process(self, message: Delivered) -> None:
         """Add what the broker dead-lettered. Its sender gets no reply: the outcome is unknown.
 
         A message that kills even the worker which reads it here ends at the delivery limit of
@@ -102,10 +102,10 @@ class DeadLetters:
         given_up = given_up_because(message)
         await self.add(delivery, given_up)
         log.warning("dead_lettered", id=delivery.asked_as, reason=given_up.code)
-        await message.ack()
+        message.ack()
 
 
-def given_up_because(message: AbstractIncomingMessage) -> GivenUp:
+def given_up_because(message: Delivered) -> GivenUp:
     """The broker's latest reason; ``unknown`` for what was not dead-lettered, but sent here."""
     deaths = message.headers.get("x-death")
     for death in deaths if isinstance(deaths, list) else []:

@@ -2,12 +2,10 @@
 
 import time
 import uuid
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractIncomingMessage
 
 from server.contract.envelope import JSON, Request, parse
 from server.contract.errors import Expired, Malformed, TooLarge
@@ -24,6 +22,7 @@ from server.contract.headers import (
     UNDECODABLE,
     WAITING_SINCE,
 )
+from server.contract.lane import Delivered
 from server.contract.topology import RESERVED_PREFIX
 from server.contract.vouching import is_vouched
 
@@ -48,15 +47,17 @@ class Failure(Protocol):
     def summary(self) -> str: ...
 
 
-@dataclass(frozen=True)
 class Delivery:
     """One delivery of a request. Reading it never fails; what it says may be refused.
 
     ``own_user`` is the broker's user that receives it.
     """
 
-    message: AbstractIncomingMessage
-    own_user: str
+    def __init__(self, message: Delivered, own_user: str) -> None:
+        self.message = message
+        self.own_user = own_user
+        self.is_vouched_for = is_vouched(message.user_id, own_user)
+        """Whether the broker says that the server or the operator has sent it."""
 
     @property
     def headers(self) -> dict[str, Any]:
@@ -74,11 +75,6 @@ class Delivery:
             and (name not in SIGNED or self.is_vouched_for)
         }
         return plain if len(str(plain)) <= LARGEST_HEADERS else {}
-
-    @property
-    def is_vouched_for(self) -> bool:
-        """Whether the broker says that the server or the operator has sent it."""
-        return is_vouched(self.message.user_id, self.own_user)
 
     def _signed(self, name: str) -> Any:
         """What a header says that only the server and the operator may write."""

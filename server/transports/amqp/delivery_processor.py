@@ -15,8 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from aio_pika import Message
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika import DeliveryMode
 
 from server.application.dispatcher import Dispatcher
 from server.application.handlers import VERSIONS
@@ -32,7 +31,9 @@ from server.contract.errors import (
     TooLarge,
     Unavailable,
 )
+from server.contract.frames import Properties
 from server.contract.headers import PARKED, REPLAYED
+from server.contract.lane import Delivered, Lane
 from server.contract.steps import Step
 from server.settings import Settings
 from server.transports.amqp.dead_letters import DeadLetters
@@ -50,9 +51,9 @@ RETRY_SCHEDULED = "retry_scheduled"
 class DeliveryProcessor:
     """Answers deliveries. It owns nothing: channels and application are borrowed.
 
-    ``replies`` is the channel that consumes. The broker works off one channel's frames in order,
-    so on it a reply needs no confirm: if it is lost, so is the ack behind it, and the redelivered
-    request is answered from the stored reply.
+    ``replies`` is the lane of the channel that consumes. The broker works off one channel's frames
+    in order, so on it a reply needs no confirm: if it is lost, so is the ack behind it, and the
+    redelivered request is answered from the stored reply.
 
     ``direct`` is the way for replies whose address is no queue.
 
@@ -64,7 +65,7 @@ class DeliveryProcessor:
         self,
         dispatcher: Dispatcher,
         settings: Settings,
-        replies: AbstractChannel,
+        replies: Lane,
         direct: DirectReplies,
         retries: Retries,
         dead_letters: DeadLetters,
@@ -78,11 +79,11 @@ class DeliveryProcessor:
         self._dead_letters = dead_letters
         self._observe = observe
 
-    def delivery(self, message: AbstractIncomingMessage) -> Delivery:
+    def delivery(self, message: Delivered) -> Delivery:
         return Delivery(message, self._settings.amqp_user)
 
-    async def process(self, message: AbstractIncomingMessage) -> None:
-        """Raises whatever aio-pika raises when the connection is lost: nothing can be acknowledged
+    async def process(self, message: Delivered) -> None:
+        """Raises what the publisher raises when the connection is lost: nothing can be acknowledged
         any more, and the broker delivers everything unacknowledged again by itself.
         """
         delivery = self.delivery(message)
@@ -91,9 +92,15 @@ class DeliveryProcessor:
         log.info("request", **entry.finished())
         await self._acknowledge(message, entry)
 
-    async def _acknowledge(self, message: AbstractIncomingMessage, entry: "LogEntry") -> None:
-        await message.ack()
-        await self._observe(Step.ACKED, entry.id)
+    async def _acknowledge(self, message: Delivered, entry: "LogEntry") -> None:
+        message.ack()
+        await self._announce(Step.ACKED, entry.id)
+
+    async def _announce(self, step: Step, request_id: str | None) -> None:
+        """Of what was written to the broker: it is on its way when that is announced."""
+        if self._observe is not no_observer:
+            self._replies.flush()
+            await self._observe(step, request_id)
 
     async def _work(self, delivery: Delivery, entry: "LogEntry") -> None:
         reply = await self._outcome(delivery, entry)
@@ -101,7 +108,7 @@ class DeliveryProcessor:
             return
         entry.outcome, entry.replayed = reply.outcome, reply.replayed
         await self._reply(delivery, reply, entry.id)
-        await self._observe(Step.REPLIED, entry.id)
+        await self._announce(Step.REPLIED, entry.id)
 
     async def _outcome(self, delivery: Delivery, entry: "LogEntry") -> Reply | None:
         """The reply; None if the request was set aside, and there is none yet."""
@@ -147,18 +154,19 @@ class DeliveryProcessor:
     async def _reply(self, delivery: Delivery, reply: Reply, request_id: str | None) -> None:
         if delivery.reply_to is None:
             return
-        message = Message(
-            reply.to_bytes(request_id),
+        body = reply.to_bytes(request_id)
+        properties = Properties(
             content_type=JSON,
             correlation_id=delivery.message.correlation_id or request_id,
             message_id=uuid.uuid4().hex,
+            delivery_mode=DeliveryMode.NOT_PERSISTENT,
             headers={REPLAYED: True} if reply.replayed else {PARKED: True} if reply.parked else {},
         )
         if delivery.reply_to.startswith(DIRECT):
-            self._direct.send(message, delivery.reply_to)
+            self._direct.send(delivery.reply_to, properties, body)
             return
         # Not mandatory: a client that is gone needs no reply, and its reply is stored.
-        await self._replies.default_exchange.publish(message, delivery.reply_to, mandatory=False)
+        self._replies.publish(delivery.reply_to, properties, body)
 
     async def _retry(self, delivery: Delivery, error: ApiError) -> Reply | None:
         """Schedule its next attempt: no reply yet. After the last one, dead-letter it."""

@@ -11,10 +11,10 @@ import asyncio
 from contextlib import suppress
 
 import structlog
-from aio_pika import Message
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from server.contract.connection import connect
+from server.contract.frames import Properties
 
 ADDRESS = "amq.rabbitmq.reply-to."
 TIMEOUT = 5
@@ -30,7 +30,7 @@ class DirectReplies:
 
     def __init__(self, amqp_url: str) -> None:
         self._url = amqp_url
-        self._waiting: asyncio.Queue[tuple[Message, str]] = asyncio.Queue(MOST_WAITING)
+        self._waiting: asyncio.Queue[tuple[str, Properties, bytes]] = asyncio.Queue(MOST_WAITING)
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._sender: asyncio.Task[None]
@@ -46,31 +46,32 @@ class DirectReplies:
         await asyncio.wait([self._sender])
         await self._disconnect()
 
-    def send(self, message: Message, address: str) -> None:
+    def send(self, address: str, properties: Properties, body: bytes) -> None:
         """At once, or never."""
         try:
-            self._waiting.put_nowait((message, address))
+            self._waiting.put_nowait((address, properties, body))
         except asyncio.QueueFull:
             log.warning("direct_reply_dropped", why=f"{MOST_WAITING} are waiting")
 
     async def _send_all(self) -> None:
         while True:
-            message, address = await self._waiting.get()
+            reply = await self._waiting.get()
             try:
-                await self._send(message, address)
+                await self._send(*reply)
             except Exception as error:  # a connection that breaks raises all kinds
                 log.warning("direct_reply_lost", why=f"{type(error).__name__}: {error}")
                 await self._disconnect()
             finally:
                 self._waiting.task_done()
 
-    async def _send(self, message: Message, address: str) -> None:
+    async def _send(self, address: str, properties: Properties, body: bytes) -> None:
         if self._channel is None or self._channel.is_closed:
             await self._disconnect()
             self._connection = await connect(self._url)
             self._channel = await self._connection.channel(publisher_confirms=False)
         async with asyncio.timeout(TIMEOUT):
-            await self._channel.default_exchange.publish(message, address, mandatory=False)
+            underlay = await self._channel.get_underlay_channel()
+            await underlay.basic_publish(body, routing_key=address, properties=properties)
 
     async def _disconnect(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None

@@ -8,12 +8,11 @@ from functools import partial
 from typing import Any
 
 import structlog
-from aio_pika.abc import AbstractConnection
 
 from server.application.dispatcher import Dispatcher
 from server.application.hooks import Observer, no_observer
 from server.contract import topology
-from server.contract.connection import HEARTBEAT, connect
+from server.contract.connection import HEARTBEAT, Connection, connect
 from server.contract.errors import Unavailable
 from server.settings import Settings
 from server.transports.amqp.confirmed import ConfirmedPublisher
@@ -28,7 +27,7 @@ log = structlog.get_logger()
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between attempts to reach the broker; each pause is twice the one before."""
 
-Serve = Callable[[AbstractConnection, asyncio.Event], Awaitable[None]]
+Serve = Callable[[Connection, asyncio.Event], Awaitable[None]]
 """Serves over one connection until it is lost, or the event is set and all is drained."""
 
 
@@ -88,7 +87,7 @@ class Worker:
                     await asyncio.wait_for(stop.wait(), jittered)
                 pause = min(pause * 2, LONGEST_PAUSE)
 
-    async def _connect(self) -> AbstractConnection:
+    async def _connect(self) -> Connection:
         return await connect(
             self._settings.amqp_url,
             heartbeat=HEARTBEAT,
@@ -99,14 +98,15 @@ class Worker:
         """What has to be there before it consumes."""
         return topology.topology(settings)
 
-    async def _declare(self, connection: AbstractConnection) -> None:
+    async def _declare(self, connection: Connection) -> None:
         async with connection.channel() as channel:
             for queue in self.queues(self._settings):
                 await queue.declare(channel)
 
-    async def _serve_requests(self, connection: AbstractConnection, stop: asyncio.Event) -> None:
+    async def _serve_requests(self, connection: Connection, stop: asyncio.Event) -> None:
         await self._declare(connection)
-        replies = await connection.channel(publisher_confirms=False)
+        channel = await connection.channel(publisher_confirms=False)
+        replies = await connection.lane(channel)
         publisher = await self._confirmed(connection)
         async with DirectReplies(self._settings.amqp_url) as direct:
             processor = self.answers_with(
@@ -118,19 +118,20 @@ class Worker:
                 self._dead_letters(publisher),
                 self._observe,
             )
-            consumer = Consumer(topology.REQUESTS, processor, replies, self._settings.prefetch)
+            consumer = Consumer(
+                topology.REQUESTS, processor, channel, replies, self._settings.prefetch
+            )
             await self._consume(consumer, stop, ready=True)
         if stop.is_set():
             log.info("drained")
 
-    async def _serve_dead_letters(
-        self, connection: AbstractConnection, stop: asyncio.Event
-    ) -> None:
+    async def _serve_dead_letters(self, connection: Connection, stop: asyncio.Event) -> None:
         await self._declare(connection)
-        deliveries = await connection.channel(publisher_confirms=False)
+        channel = await connection.channel(publisher_confirms=False)
+        lane = await connection.lane(channel)
         publisher = await self._confirmed(connection)
         processor = self._dead_letters(publisher)
-        consumer = Consumer(topology.RAW_DEAD_LETTERS, processor, deliveries, ONE_AT_A_TIME)
+        consumer = Consumer(topology.RAW_DEAD_LETTERS, processor, channel, lane, ONE_AT_A_TIME)
         await self._consume(consumer, stop)
 
     async def _consume(
@@ -146,7 +147,7 @@ class Worker:
     def _dead_letters(self, publisher: ConfirmedPublisher) -> DeadLetters:
         return DeadLetters(publisher, self._dispatcher.caller_of, self._settings.amqp_user)
 
-    async def _confirmed(self, connection: AbstractConnection) -> ConfirmedPublisher:
+    async def _confirmed(self, connection: Connection) -> ConfirmedPublisher:
         channel = await connection.channel(on_return_raises=True)
         return ConfirmedPublisher(channel, partial(self._declare, connection))
 

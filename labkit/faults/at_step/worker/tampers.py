@@ -9,11 +9,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika import Message
-from aio_pika.abc import AbstractIncomingMessage
-
 from labkit.faults.at_step.plan import Order, Plan
 from server.contract.envelope import Reply
+from server.contract.frames import Properties
+from server.contract.lane import Delivered
 from server.contract.topology import REQUESTS
 from server.transports.amqp.delivery import Delivery
 from server.transports.amqp.delivery_processor import DeliveryProcessor
@@ -31,17 +30,17 @@ class Tampers(DeliveryProcessor):
         super().__init__(*parts)
         self._plan = plan
 
-    async def process(self, message: AbstractIncomingMessage) -> None:
+    async def process(self, message: Delivered) -> None:
         match self._order("request", self.delivery(message).asked_as):
             case Order(what="drop"):
-                await message.ack()
+                message.ack()
                 return
             case Order(what="corrupt", chance=chance):
-                await self._send_again(message, _cut(message.body, chance))
-                await message.ack()
+                self._send_again(message, _cut(message.body, chance))
+                message.ack()
                 return
             case Order(what="duplicate"):
-                await self._send_again(message, message.body)
+                self._send_again(message, message.body)
             case Order(what="delay", seconds=seconds):
                 await asyncio.sleep(seconds)
         await super().process(message)
@@ -50,13 +49,12 @@ class Tampers(DeliveryProcessor):
         taken = self._plan.take(kind, request_id)
         return None if taken is None else taken[0]
 
-    async def _send_again(self, message: AbstractIncomingMessage, body: bytes) -> None:
+    def _send_again(self, message: Delivered, body: bytes) -> None:
         """As its sender did. The broker works off one channel in order: before the ack."""
         delivery = self.delivery(message)
         signed = delivery.own_user if delivery.is_vouched_for else None
         properties = {name: getattr(message, name) for name in PROPERTIES}
-        copy = Message(body, user_id=signed, **properties)
-        await self._replies.default_exchange.publish(copy, REQUESTS)
+        self._replies.publish(REQUESTS, Properties(user_id=signed, **properties), body)
 
     async def _reply(self, delivery: Delivery, reply: Reply, request_id: str | None) -> None:
         match self._order("reply", request_id):
