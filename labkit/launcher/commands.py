@@ -22,7 +22,7 @@ COMMANDS = {
     "unit": "the tests that need no service, in seconds",
     "docs": "run the examples of the API and write its documents, on services of their own",
     "demo": "the four examples of the API, against the running lab",
-    "bench": "measure what is claimed to be fast",
+    "bench": "measure it beside others that do the same, on services of their own",
     "soak": "10 minutes of load and faults, on services of their own, and a verdict",
     "mutants": "change the server in one place at a time: does a test notice?",
     "run": "run a program in the lab's environment: run -- CMD ...",
@@ -35,7 +35,7 @@ PROGRAMS = {
     "mutants": "bench.mutants",
 }
 """Targets that are modules, run against the lab."""
-ALONE = ("docs", "soak", "mutants")
+ALONE = ("docs", "bench", "soak", "mutants")
 """Those that need no lab: they have services of their own."""
 TESTS = {"test": testing.run, "unit": testing.unit}
 
