@@ -10,9 +10,13 @@ or none is, whatever dies.
 One write's trouble is not the others'. One that was made before, is refused, or needs a row that
 another worker has locked, undoes the transaction; the others share another one, and it is done by
 itself, with ``once()``. One that fails is not done again here: that is its transport's to decide.
+
+In a shared transaction effects come one after the other. That pays as long as they are quick: while
+they are slow, each write is done by itself, side by side with others.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
@@ -35,6 +39,11 @@ LARGEST = 64
 """Writes in one transaction."""
 SHARED_AGAIN = 2
 """Times that what is left of a transaction is shared again; then each write is done by itself."""
+
+SLOW = 0.05
+"""Seconds. An effect that takes longer is not for sharing: others would wait for it."""
+SLOW_FOR = 1.0
+"""Seconds after a slow effect in which no transaction is shared."""
 
 _NAME = ("user_id", "resource_type", "key")
 _KEYS = IdempotencyKey.__table__.columns
@@ -97,10 +106,12 @@ class GroupCommit:
         self._database = database
         self._waiting: deque[_Write] = deque()
         self._running: set[asyncio.Task[None]] = set()
+        self._slow_until = float("-inf")
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
         """As ``once()``, and raises the same."""
-        if claim.is_repeated:
+        effect = self._timed(effect)
+        if claim.is_repeated or time.monotonic() < self._slow_until:
             return await once(self._database, claim, effect, announce)
         write = _Write(claim, effect, announce)
         self._waiting.append(write)
@@ -174,9 +185,25 @@ class GroupCommit:
         """Raises ``_SetAside``, or ``Unavailable`` if the database cannot be asked."""
         async with self._database.sharing_transaction() as transaction:
             await _claim(transaction, batch)
-            replies = [await _apply(transaction, write) for write in batch]
+            replies: list[Reply] = []
+            for write in batch:
+                if replies and time.monotonic() < self._slow_until:
+                    raise _SetAside(batch)
+                replies.append(await _apply(transaction, write))
             await _store(transaction, batch, replies)
         return replies
+
+    def _timed(self, effect: Effect) -> Effect:
+        async def timed(transaction: AsyncConnection) -> Any:
+            begin = time.monotonic()
+            try:
+                return await effect(transaction)
+            finally:
+                end = time.monotonic()
+                if end - begin > SLOW:
+                    self._slow_until = end + SLOW_FOR
+
+        return timed
 
     async def _alone(self, write: _Write) -> None:
         try:

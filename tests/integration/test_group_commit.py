@@ -1,6 +1,7 @@
 """Writes that share a transaction: each keeps what it is promised, whatever the others do."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -169,6 +170,22 @@ async def test_a_claim_that_another_worker_holds_does_not_hold_up_the_others(
         await other.close()
     assert (await writes.make("held")).outcome == "ok"
     assert await writes.titles() == ["a", "b", "c", "held"]
+
+
+async def test_slow_writes_do_not_wait_for_each_other(writes: Writes, database: Database) -> None:
+    async def slow(transaction: AsyncConnection) -> Any:
+        await transaction.execute(text("SELECT pg_sleep(0.2)"))
+
+    async def several(name: str, number: int) -> float:
+        begin = time.monotonic()
+        works = (writes.group.once(claim(f"{name} {each}"), slow, no_one) for each in range(number))
+        assert {reply.outcome for reply in await asyncio.gather(*works)} == {"ok"}
+        return time.monotonic() - begin
+
+    one_after_the_other = 3 * await several("alone", 1)
+    assert await several("three", 3) < one_after_the_other
+    writes.group._slow_until = 0.0  # and if they meet in one transaction, which is new to them
+    assert await several("twelve", 12) < 2 * one_after_the_other
 
 
 async def test_what_comes_again_is_done_by_itself(writes: Writes, commits: list[str]) -> None:
