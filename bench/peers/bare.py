@@ -3,17 +3,15 @@ Library API (claim the key, make the book, keep the reply) in one transaction a 
 nothing else: no authentication, no validation, no duplicates answered.
 """
 
-import asyncio
 import json
 import os
 import sys
 
-import aio_pika
 import asyncpg
 import load
 import uvloop
 from aio_pika.abc import AbstractIncomingMessage
-from plain import Client
+from plain import Client, serve
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS bare_keys (
@@ -32,27 +30,17 @@ KEEP = "UPDATE bare_keys SET reply = $2 WHERE key = $1"
 async def server() -> None:
     pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=10, max_size=10)
     await pool.execute(TABLES)
-    connection = await aio_pika.connect(os.environ["AMQP_URL"])
-    channel = await connection.channel(publisher_confirms=False)
-    await channel.set_qos(prefetch_count=64)
-    queue = await channel.declare_queue(
-        "create.bare", durable=True, arguments={"x-queue-type": "quorum"}
-    )
 
-    async def answer(message: AbstractIncomingMessage) -> None:
+    async def create(message: AbstractIncomingMessage) -> bytes:
         book = json.loads(message.body)["data"]
         async with pool.acquire() as database, database.transaction():
             await database.fetchrow(CLAIM, message.correlation_id)
             row = await database.fetchrow(CREATE, book["title"], book["author"], book["year"])
             reply = json.dumps(dict(row))
             await database.execute(KEEP, message.correlation_id, reply)
-        answer = aio_pika.Message(reply.encode(), correlation_id=message.correlation_id)
-        await channel.default_exchange.publish(answer, message.reply_to or "", mandatory=False)
-        await message.ack()
+        return reply.encode()
 
-    await queue.consume(answer)
-    load.ready()
-    await asyncio.Future()
+    await serve("create.bare", 64, create)
 
 
 async def client() -> None:

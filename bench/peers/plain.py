@@ -6,29 +6,36 @@ The queue is the one of the Library API: quorum, with persistent and confirmed r
 import asyncio
 import os
 import sys
+from collections.abc import Awaitable, Callable
 
 import aio_pika
 import load
 import uvloop
 from aio_pika.abc import AbstractIncomingMessage
 
+Work = Callable[[AbstractIncomingMessage], Awaitable[bytes]]
+"""message -> the body of its reply"""
 
-async def server() -> None:
+
+async def serve(name: str, prefetch: int, work: Work) -> None:
+    """Answers each message of the queue with what `work` makes of it, for ever."""
     connection = await aio_pika.connect(os.environ["AMQP_URL"])
     channel = await connection.channel(publisher_confirms=False)
-    await channel.set_qos(prefetch_count=256)
-    queue = await channel.declare_queue(
-        "echo.plain", durable=True, arguments={"x-queue-type": "quorum"}
-    )
+    await channel.set_qos(prefetch_count=prefetch)
+    queue = await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
 
     async def answer(message: AbstractIncomingMessage) -> None:
-        reply = aio_pika.Message(message.body, correlation_id=message.correlation_id)
+        reply = aio_pika.Message(await work(message), correlation_id=message.correlation_id)
         await channel.default_exchange.publish(reply, message.reply_to or "", mandatory=False)
         await message.ack()
 
     await queue.consume(answer)
     load.ready()
     await asyncio.Future()
+
+
+async def echo(message: AbstractIncomingMessage) -> bytes:
+    return message.body
 
 
 class Client:
@@ -63,4 +70,4 @@ async def client() -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(server() if sys.argv[1] == "server" else client())
+    uvloop.run(serve("echo.plain", 256, echo) if sys.argv[1] == "server" else client())

@@ -3,7 +3,7 @@
 A transaction says itself which requests it is for, since it claims each one's key, or its id, or
 both. So a change is matched with its operation exactly, and not by equal values; only a change in a
 transaction without a claim is, and that it has none is a violation. Requests that share a
-transaction, and asked for the same, are told apart by the rows that their replies name.
+transaction, and asked for the same, are distinguished by the rows that their replies name.
 """
 
 import json

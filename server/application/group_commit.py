@@ -11,8 +11,9 @@ One write's trouble is not the others'. One that was made before, is refused, or
 another worker has locked, undoes the transaction; the others share another one, and it is done by
 itself, with ``once()``. One that fails is not done again here: that is its transport's to decide.
 
-In a shared transaction effects come one after the other. That pays as long as they are quick: while
-they are slow, each write is done by itself, side by side with others.
+In a shared transaction effects come one after the other. That pays as long as they are quick. If
+they are not, the transaction is undone, and for a while each write is done by itself, side by side
+with others.
 """
 
 import asyncio
@@ -41,9 +42,11 @@ SHARED_AGAIN = 2
 """Times that what is left of a transaction is shared again; then each write is done by itself."""
 
 SLOW = 0.05
-"""Seconds. An effect that takes longer is not for sharing: others would wait for it."""
+"""Seconds. If the effects of one transaction, two at least, take longer than that on average, they
+are not for sharing. A single one says little: on a busy machine any may have to wait once.
+"""
 SLOW_FOR = 1.0
-"""Seconds after a slow effect in which no transaction is shared."""
+"""Seconds after that in which no transaction is shared."""
 
 _NAME = ("user_id", "resource_type", "key")
 _KEYS = IdempotencyKey.__table__.columns
@@ -110,7 +113,6 @@ class GroupCommit:
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
         """As ``once()``, and raises the same."""
-        effect = self._timed(effect)
         if claim.is_repeated or time.monotonic() < self._slow_until:
             return await once(self._database, claim, effect, announce)
         write = _Write(claim, effect, announce)
@@ -185,25 +187,19 @@ class GroupCommit:
         """Raises ``_SetAside``, or ``Unavailable`` if the database cannot be asked."""
         async with self._database.sharing_transaction() as transaction:
             await _claim(transaction, batch)
-            replies: list[Reply] = []
-            for write in batch:
-                if replies and time.monotonic() < self._slow_until:
-                    raise _SetAside(batch)
-                replies.append(await _apply(transaction, write))
+            replies = await self._apply_all(transaction, batch)
             await _store(transaction, batch, replies)
         return replies
 
-    def _timed(self, effect: Effect) -> Effect:
-        async def timed(transaction: AsyncConnection) -> Any:
-            begin = time.monotonic()
-            try:
-                return await effect(transaction)
-            finally:
-                end = time.monotonic()
-                if end - begin > SLOW:
-                    self._slow_until = end + SLOW_FOR
-
-        return timed
+    async def _apply_all(self, transaction: AsyncConnection, batch: list[_Write]) -> list[Reply]:
+        replies: list[Reply] = []
+        begin = time.monotonic()
+        for write in batch:
+            if len(replies) > 1 and time.monotonic() - begin > SLOW * len(replies):
+                self._slow_until = time.monotonic() + SLOW_FOR
+                raise _SetAside(batch)
+            replies.append(await _apply(transaction, write))
+        return replies
 
     async def _alone(self, write: _Write) -> None:
         try:
