@@ -16,6 +16,7 @@ class WorkerSettings(TypedDict, total=False):
 
     prefetch: int
     pool_size: int
+    commit_batch: int
     max_body: int
     max_queue_length: int
     delivery_limit: int

@@ -36,8 +36,6 @@ from server.contract.steps import Step
 from server.persistence.database import LOCK_NOT_AVAILABLE, Database, is_lost, sqlstate
 from server.persistence.models import IdempotencyKey
 
-LARGEST = 64
-"""Writes in one transaction."""
 SHARED_AGAIN = 2
 """Times that what is left of a transaction is shared again; then each write is done by itself."""
 
@@ -113,7 +111,7 @@ class GroupCommit:
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
         """As ``once()``, and raises the same."""
-        if claim.is_repeated or time.monotonic() < self._slow_until:
+        if claim.is_repeated or not self._is_sharing():
             return await once(self._database, claim, effect, announce)
         write = _Write(claim, effect, announce)
         self._waiting.append(write)
@@ -125,6 +123,9 @@ class GroupCommit:
         if write.is_shared:
             await announce(Step.COMMITTED)
         return reply
+
+    def _is_sharing(self) -> bool:
+        return self._database.commit_batch > 1 and time.monotonic() >= self._slow_until
 
     async def _run(self) -> None:
         """Until no write waits."""
@@ -143,7 +144,7 @@ class GroupCommit:
         batch: list[_Write] = []
         names: set[Hashable] = set()
         later: list[_Write] = []
-        while self._waiting and len(batch) < LARGEST:
+        while self._waiting and len(batch) < self._database.commit_batch:
             write = self._waiting.popleft()
             if write.reply.done():
                 continue

@@ -19,6 +19,8 @@ class Limits(BaseModel):
     """Deliveries that one worker holds at a time: its concurrency, and what a crash redelivers."""
     pool_size: int = Field(10, ge=1)
     """Connections to the database."""
+    commit_batch: int = Field(64, ge=1)
+    """Writes that may share one transaction, and its wait for the disk; 1: none are shared."""
     max_body: int = Field(256 * 1024, ge=1024)
     """A request larger than this is refused unread."""
     max_queue_length: int = Field(100_000, ge=1)

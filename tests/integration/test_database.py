@@ -82,6 +82,22 @@ async def test_after_one_lost_connection_no_other_of_its_age_is_used(
             assert (await connection.execute(text("SELECT 1"))).scalar_one() == 1
 
 
+async def test_a_connection_goes_to_the_one_that_has_waited_longest(database: Database) -> None:
+    """Not to a newcomer that asks in the very moment in which it is given back."""
+    waiting = 40
+    order: list[int] = []
+
+    async def read(number: int, again: bool) -> None:
+        async with database.reading() as connection:
+            order.append(number)
+            await connection.execute(text("SELECT 1"))
+        if again:
+            await read(number + 100, again=False)
+
+    await asyncio.gather(*(read(number, again=True) for number in range(waiting)))
+    assert sorted(order[:waiting]) == list(range(waiting))
+
+
 async def administer(settings: Settings, *statements: str) -> None:
     admin = await asyncpg.connect(at(settings.database_url, "postgres"))
     try:

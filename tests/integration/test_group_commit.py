@@ -11,15 +11,18 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.application.group_commit import LARGEST, GroupCommit
+from server.application.group_commit import GroupCommit
 from server.application.idempotency import Claim
 from server.contract.envelope import Reply
 from server.contract.errors import InProgress, NotFound, Unavailable
+from server.contract.limits import Limits
 from server.contract.steps import Step
 from server.persistence.database import Database
 from server.settings import Settings
 
+BATCH = Limits().commit_batch
 MAKE = text("INSERT INTO books_v1 (title, author) VALUES (:title, 'A') RETURNING id")
+RENAME = text("UPDATE books_v1 SET title = :title WHERE id = :row")
 
 
 async def no_one(step: Step) -> None:
@@ -75,17 +78,17 @@ def commits(database: Database) -> Iterator[list[str]]:
     def note(connection: object) -> None:
         seen.append("commit")
 
-    event.listen(database._shared.sync_engine, "commit", note)
+    event.listen(database._shared.engine.sync_engine, "commit", note)
     yield seen
-    event.remove(database._shared.sync_engine, "commit", note)
+    event.remove(database._shared.engine.sync_engine, "commit", note)
 
 
 async def test_writes_that_come_together_share_a_transaction(
     writes: Writes, commits: list[str]
 ) -> None:
-    names = [f"{number:03}" for number in range(LARGEST)]
+    names = [f"{number:03}" for number in range(BATCH)]
     made = await asyncio.gather(*map(writes.make, names))
-    assert len({reply.data["id"] for reply in made}) == LARGEST
+    assert len({reply.data["id"] for reply in made}) == BATCH
     assert await writes.titles() == names
     stored = await writes.replies()
     assert {name: stored[name] for name in names} == {
@@ -95,7 +98,7 @@ async def test_writes_that_come_together_share_a_transaction(
 
 
 async def test_more_than_fit_into_one_are_all_done(writes: Writes) -> None:
-    names = [f"{number:03}" for number in range(3 * LARGEST + 1)]
+    names = [f"{number:03}" for number in range(3 * BATCH + 1)]
     await asyncio.gather(*map(writes.make, names))
     assert await writes.titles() == names
 
@@ -170,6 +173,44 @@ async def test_a_claim_that_another_worker_holds_does_not_hold_up_the_others(
         await other.close()
     assert (await writes.make("held")).outcome == "ok"
     assert await writes.titles() == ["a", "b", "c", "held"]
+
+
+async def test_a_deadlock_with_another_worker_costs_no_write_its_outcome(
+    writes: Writes, settings: Settings
+) -> None:
+    """The batch has the first row and wants the second, the other has it and wants the first."""
+    rows = [(await writes.make(title)).data["id"] for title in ("one", "two")]
+    has_first = asyncio.Event()
+
+    async def change(name: str, row: int) -> Reply:
+        async def effect(transaction: AsyncConnection) -> Any:
+            await transaction.execute(RENAME, {"title": name, "row": row})
+            has_first.set()
+
+        return await writes.group.once(claim(name), effect, no_one)
+
+    other = await asyncpg.connect(settings.database_url)
+    try:
+        async with other.transaction():
+            await other.execute("UPDATE books_v1 SET author = 'B' WHERE id = $1", rows[1])
+            batch = [asyncio.create_task(change(f"new {row}", row)) for row in rows]
+            await has_first.wait()
+            await other.execute("UPDATE books_v1 SET author = 'B' WHERE id = $1", rows[0])
+        ends = await asyncio.gather(*batch)
+    finally:
+        await other.close()
+    assert [end.outcome for end in ends] == ["ok", "ok"]
+    assert await writes.titles() == sorted(f"new {row}" for row in rows)
+
+
+async def test_without_a_batch_every_write_has_a_transaction_of_its_own(
+    settings: Settings, dispatcher: object, commits: list[str]
+) -> None:
+    database = Database(settings.model_copy(update={"commit_batch": 1}))
+    writes = Writes(database)
+    await asyncio.gather(*map(writes.make, "abc"))
+    assert (await writes.titles(), commits) == (list("abc"), [])
+    await database.close()
 
 
 async def test_slow_writes_do_not_wait_for_each_other(writes: Writes) -> None:
