@@ -48,9 +48,10 @@ def plot(table: pd.DataFrame) -> None:
         rows = rows.droplevel("commit_batch")
         label = f"up to {batch} in a transaction"
         axis.plot(rows["calls/s"], rows["p50 ms"], "o-", color=colour, label=label)
-        for number, point in rows.iterrows():
-            at = (point["calls/s"], point["p50 ms"])
-            axis.annotate(f"{number} in flight", at, (6, 6), textcoords="offset points", fontsize=8)
+    for number, rows in table.groupby("in flight"):
+        slowest = rows.sort_values("p50 ms").iloc[-1]
+        at = (slowest["calls/s"], slowest["p50 ms"])
+        axis.annotate(f"{number} in flight", at, (0, 8), textcoords="offset points", ha="center")
     axis.set_xscale("log", base=2)
     axis.set_yscale("log", base=2)
     axis.xaxis.set_major_formatter("{x:.0f}")

@@ -24,12 +24,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
-from sqlalchemy import TableValuedAlias, bindparam, func, select, update
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from server.application.idempotency import Announce, Claim, Effect, once
+from server.application.idempotency import (
+    KEYS,
+    NAME,
+    Announce,
+    Claim,
+    Effect,
+    arrays,
+    insert_claims,
+    once,
+    rows_of,
+)
 from server.contract.envelope import Reply
 from server.contract.errors import ApiError
 from server.contract.steps import Step
@@ -46,27 +55,10 @@ are not for sharing. A single one says little: on a busy machine any may have to
 SLOW_FOR = 1.0
 """Seconds after that in which no transaction is shared."""
 
-_NAME = ("user_id", "resource_type", "key")
-_KEYS = IdempotencyKey.__table__.columns
-
-
-def _rows_of(*names: str) -> TableValuedAlias:
-    """Rows with these columns, from one array for each of them: so one statement fits any batch."""
-    arrays = (bindparam(f"all_{name}", type_=ARRAY(_KEYS[name].type)) for name in names)
-    return func.unnest(*arrays).table_valued(*names).render_derived(name="given")
-
-
-_CLAIMED = (*_NAME, "fingerprint", "kept_under")
-_CLAIM = (
-    insert(IdempotencyKey)
-    .from_select(_CLAIMED, select(*_rows_of(*_CLAIMED).columns))
-    .on_conflict_do_nothing()
-    .returning(*(_KEYS[name] for name in _NAME))
-)
-_DONE = _rows_of(*_NAME, "reply")
+_DONE = rows_of(*NAME, "reply")
 _STORE = (
     update(IdempotencyKey)
-    .where(*(_KEYS[name] == _DONE.columns[name] for name in _NAME))
+    .where(*(KEYS[name] == _DONE.columns[name] for name in NAME))
     .values(reply=_DONE.columns.reply)
 )
 
@@ -223,9 +215,9 @@ def _refusing(refusal: ApiError) -> Effect:
 async def _claim(transaction: AsyncConnection, batch: list[_Write]) -> None:
     """All names of all writes, in one order: no two workers wait for each other."""
     rows = [row for write in batch for row in write.claim.rows]
-    rows.sort(key=lambda row: tuple(row[name] for name in _NAME))
+    rows.sort(key=lambda row: tuple(row[name] for name in NAME))
     try:
-        ours = {tuple(row) for row in await transaction.execute(_CLAIM, _arrays(_CLAIMED, rows))}
+        ours = await insert_claims(transaction, rows)
     except DBAPIError as error:
         if sqlstate(error) != LOCK_NOT_AVAILABLE:
             raise
@@ -249,11 +241,7 @@ async def _store(transaction: AsyncConnection, batch: list[_Write], replies: lis
         write.claim.row | {"reply": reply.to_stored()}
         for write, reply in zip(batch, replies, strict=True)
     ]
-    await transaction.execute(_STORE, _arrays((*_NAME, "reply"), rows))
-
-
-def _arrays(names: tuple[str, ...], rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    return {f"all_{name}": [row[name] for row in rows] for name in names}
+    await transaction.execute(_STORE, arrays((*NAME, "reply"), rows))
 
 
 @contextmanager

@@ -11,8 +11,18 @@ from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
-from sqlalchemy import ColumnElement, Row, delete, func, literal_column, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    TableValuedAlias,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,6 +41,33 @@ First = Row[str, str | None, str | None]
 """fingerprint, reply, kept_under"""
 
 COLLECTED_AT_ONCE = 5000
+
+NAME = ("user_id", "resource_type", "key")
+KEYS = IdempotencyKey.__table__.columns
+
+
+def rows_of(*names: str) -> TableValuedAlias:
+    """Rows with these columns, from one array for each of them.
+
+    So one statement fits any number of rows, and is put together once: SQLAlchemy would compile a
+    list of ``VALUES`` again for every request, which takes longer than to execute it.
+    """
+    given = (bindparam(f"all_{name}", type_=ARRAY(KEYS[name].type)) for name in names)
+    return func.unnest(*given).table_valued(*names).render_derived(name="given")
+
+
+def arrays(names: tuple[str, ...], rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The parameters of ``rows_of``."""
+    return {f"all_{name}": [row[name] for row in rows] for name in names}
+
+
+_CLAIMED = (*NAME, "fingerprint", "kept_under")
+_CLAIM = (
+    insert(IdempotencyKey)
+    .from_select(_CLAIMED, select(*rows_of(*_CLAIMED).columns))
+    .on_conflict_do_nothing()
+    .returning(*(KEYS[name] for name in NAME))
+)
 
 
 @dataclass(frozen=True)
@@ -131,14 +168,19 @@ async def _insert(transaction: AsyncConnection, claim: Claim) -> set[str]:
     """The resource types of the names that are ours now. Waits for another transaction that holds
     one of them, until the lock timeout.
     """
-    statement = insert(IdempotencyKey).values(claim.rows).on_conflict_do_nothing()
     try:
-        inserted = await transaction.execute(statement.returning(IdempotencyKey.resource_type))
-        return set(inserted.scalars())
+        return {kind for _, kind, _ in await insert_claims(transaction, claim.rows)}
     except DBAPIError as error:
         if sqlstate(error) == LOCK_NOT_AVAILABLE:
             raise InProgress from error
         raise
+
+
+async def insert_claims(
+    transaction: AsyncConnection, rows: list[dict[str, Any]]
+) -> set[tuple[int, str, str]]:
+    """The names of those that are ours now; the others were there."""
+    return {tuple(row) for row in await transaction.execute(_CLAIM, arrays(_CLAIMED, rows))}
 
 
 async def _find(transaction: AsyncConnection, claim: Claim) -> First | None:
