@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Generator
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self, Unpack
 
@@ -55,6 +56,8 @@ class Lab(Inspection):
         """The settings of all its workers."""
         self.amqp_url = self.client_amqp_url = self.database_url = ""
         self.api_key = self.rest_url = ""
+        self.emptied_at: datetime | None = None
+        """When it was last reset."""
         self._worker_count = workers
         self._with_rest = rest
         self._private = private
@@ -245,6 +248,7 @@ class Lab(Inspection):
             if not queue["exclusive"]:  # a client's own reply queue is none of ours
                 await broker.purge(self.vhost, queue["name"])
         await database.empty(self.database_url)
+        self.emptied_at = datetime.now(UTC)
 
     def _open_workspace(self) -> Workspace:
         if self._workspace is None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 import asyncpg
+import pandas as pd
 
 from labkit.errors import BrokerAway, LabNotOpen
 from labkit.lab import Lab
@@ -55,8 +56,19 @@ class Exercise(ABC):
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
-        self.since = datetime.now(UTC).isoformat()
-        """When it was put, as the server's log writes times."""
+        self._put_at = datetime.now(UTC)
+
+    @property
+    def since(self) -> datetime:
+        """What happened before is no attempt: when it was put, or the lab emptied after that."""
+        emptied = self.lab.emptied_at
+        return self._put_at if emptied is None else max(self._put_at, emptied)
+
+    def calls(self, action: str) -> pd.DataFrame:
+        """What the servers logged of it since: see ``lab.log``."""
+        log = self.lab.log()
+        ended = pd.to_datetime(log["time"], utc=True, format="ISO8601")
+        return log[(ended > self.since) & (log["action"] == action)]
 
     def __repr__(self) -> str:
         return inspect.cleandoc(self.__doc__ or "")

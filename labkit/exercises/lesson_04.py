@@ -29,11 +29,10 @@ class ImpatientClient(Exercise):
             return wrong(
                 f"Missing: {missing}. If it was refused as key_reused, it shared another one's key."
             )
-        log = self.lab.log()
-        since = log[(log["time"] > self.since) & (log["action"] == "create_book")]
-        if since["replayed"].sum() < 12:
+        calls = self.calls("create_book")
+        if calls["replayed"].sum() < 12:
             return wrong(
-                f"Three books, but only {len(since)} calls since the exercise began: fifteen "
+                f"Three books, but only {len(calls)} calls since the exercise began: fifteen "
                 "were asked for, of which twelve are repetitions."
             )
         return right("Fifteen calls, three wishes, three books.")

@@ -1,7 +1,5 @@
 """Exercises of ``07_failure_injection``."""
 
-from datetime import datetime
-
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from server.contract.topology import REQUESTS
 
@@ -35,8 +33,8 @@ class AnsweredByTheNext(Exercise):
 
     def _died_at_committed(self) -> bool:
         timeline = self.lab.faults.timeline()
-        since = datetime.fromisoformat(self.since)
-        return bool(((timeline["fault"] == "kill at committed") & (timeline["at"] > since)).any())
+        is_it = (timeline["fault"] == "kill at committed") & (timeline["at"] > self.since)
+        return bool(is_it.any())
 
     async def _answered(self) -> Assessment:
         queues = await self.lab.queues()
@@ -45,8 +43,7 @@ class AnsweredByTheNext(Exercise):
                 "The book is there, and the worker is dead; but its request still waits in the "
                 "queue. Who takes it from there?"
             )
-        log = self.lab.log()
-        calls = log[(log["time"] > self.since) & (log["action"] == "create_book")]
+        calls = self.calls("create_book")
         if len(calls) != 1 or not calls["replayed"].all():
             return wrong(
                 f"{len(calls)} answers to create_book are in the workers' logs since the exercise "

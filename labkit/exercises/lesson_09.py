@@ -21,8 +21,7 @@ class TheOtherDoor(Exercise):
         if count == 0:
             return not_attempted(f"There is no book {TITLE!r} in books_v1.")
         await self.lab.settle()  # a worker replies before it logs
-        log = self.lab.log()
-        calls = log[(log["time"] > self.since) & (log["action"] == "create_book")]
+        calls = self.calls("create_book")
         if count > 1:
             return wrong(
                 f"There are {count} of them: the second request was new to the server. Did both "

@@ -138,6 +138,33 @@ async def test_each_exercise_knows_no_attempt_from_a_solution(
         assert (await exercise.check()).outcome == "right"
 
 
+async def test_what_happened_before_a_reset_is_no_part_of_an_answer(place: str) -> None:
+    dune = {"title": "Dune", "author": "Frank Herbert"}
+    async with Lab.open(place, rest=True) as lab:
+        two_doors, five_times = TheOtherDoor(lab), ImpatientClient(lab)
+        await two_doors.answer()
+        await five_times.answer()
+        await lab.settle()
+        await lab.reset()
+        client = await lab.client()
+        for title in ("Dune", "Emma", "Ulysses"):
+            await client.call("create_book", dune | {"title": title}, idempotency_key=title)
+        assert "one server" in repr(await two_doors.check())
+        assert "only 3 calls" in repr(await five_times.check())
+
+
+async def test_a_wrong_attempt_a_reset_and_the_solution_is_right(place: str) -> None:
+    async with Lab.open(place) as lab:
+        exercise, client = OneBookTwoCalls(lab), await lab.client()
+        for _ in range(2):
+            await client.call("create_book", {"title": "Brave New World", "author": "A. Huxley"})
+        assert (await exercise.check()).outcome == "wrong"
+        await lab.reset()
+        assert (await exercise.check()).outcome == "not attempted"
+        await exercise.answer()
+        assert (await exercise.check()).outcome == "right"
+
+
 async def test_the_usual_wrong_answers_are_told_apart(place: str) -> None:
     async with Lab.open(place) as lab:
         client = await lab.client()

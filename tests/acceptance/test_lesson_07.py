@@ -25,6 +25,15 @@ async def test_no_attempt_is_told_from_a_solution(lab: Lab) -> None:
     assert (await exercise.check()).outcome == "right"
 
 
+async def test_a_wrong_attempt_a_reset_and_the_solution_is_right(lab: Lab) -> None:
+    exercise, client = AnsweredByTheNext(lab), await lab.client()
+    await client.call("create_book", DUNE)
+    assert (await exercise.check()).outcome == "wrong"
+    await lab.reset()
+    await exercise.answer()
+    assert (await exercise.check()).outcome == "right"
+
+
 async def test_a_book_that_nobody_died_for_is_not_enough(lab: Lab) -> None:
     exercise, client = AnsweredByTheNext(lab), await lab.client()
     await client.call("create_book", DUNE)
