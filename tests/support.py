@@ -1,6 +1,9 @@
 """What several tests need: waiting to a deadline, a worker in this process or one of its own."""
 
+import ast
 import asyncio
+import contextlib
+import io
 import itertools
 import json
 import os
@@ -17,6 +20,7 @@ from urllib.parse import urlsplit, urlunsplit
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
+from labkit.exercises.exercise import Exercise
 from labkit.services import ports
 from server.application.dispatcher import Dispatcher
 from server.application.hooks import Observer, no_observer
@@ -45,6 +49,16 @@ def as_server(settings: Settings) -> Settings:
     """The same, as the user that a worker is: a right that it lacks is to be noticed."""
     url = at(os.environ["SERVER_AMQP_URL"], urlsplit(settings.amqp_url).path[1:])
     return settings.model_copy(update={"amqp_url": url})
+
+
+async def paste(exercise: Exercise) -> None:
+    """Runs what ``solution()`` prints, as a cell does in which only ``lab`` is known."""
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exercise.solution()
+    assert "noqa" not in printed.getvalue()
+    cell = compile(printed.getvalue(), "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if (running := eval(cell, {"lab": exercise.lab})) is not None:
+        await running
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], within: float = 10.0) -> Any:

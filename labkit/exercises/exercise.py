@@ -1,6 +1,7 @@
 """What every exercise can do: ``check()``, ``hint()`` and ``solution()``."""
 
 import inspect
+import textwrap
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -91,7 +92,7 @@ class Exercise(ABC):
         print(self.tip)  # noqa: T201  (for the student to read)
 
     def solution(self) -> None:
-        """Print the body of ``answer()``."""
+        """Print the body of ``answer()``: pasted into a cell, it solves the exercise."""
         lines = inspect.getsource(self.answer).splitlines()[1:]
-        body = inspect.cleandoc("\n".join(lines))
-        print(body.replace("self.lab", "lab"))  # noqa: T201
+        for_a_cell = (line.partition("  # noqa")[0].replace("self.lab", "lab") for line in lines)
+        print(textwrap.dedent("\n".join(for_a_cell)))  # noqa: T201

@@ -1,7 +1,5 @@
 """Exercises of ``01_first_message``."""
 
-import aio_pika
-
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 
@@ -35,6 +33,8 @@ class OneStays(Exercise):
         return right("One message waits in letters, and no consumer holds another.")
 
     async def answer(self) -> None:
+        import aio_pika
+
         async with await aio_pika.connect(self.lab.amqp_url) as connection:
             channel = await connection.channel()
             letters = await channel.declare_queue("letters", durable=True)

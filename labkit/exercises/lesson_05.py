@@ -5,7 +5,6 @@ import asyncio
 import pandas as pd
 
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
-from labkit.experiments import crash
 from server.contract.topology import REQUESTS
 
 TITLE = "Dune"
@@ -46,6 +45,10 @@ class TwoWorkersOneRequest(Exercise):
                 await asyncio.sleep(0.02)
 
     async def answer(self) -> None:
+        import asyncio
+
+        from labkit.experiments import crash
+
         client = await self.lab.client()
         await self.lab.stop_workers()
         await self.lab.start_workers(dies_at="committed")

@@ -22,7 +22,7 @@ from labkit.worker_settings import NAMES
 from server.contract.errors import TooLarge
 from server.contract.limits import Limits
 from server.contract.topology import REQUESTS
-from tests.support import BOOK, ROOT, eventually
+from tests.support import BOOK, ROOT, eventually, paste
 
 
 async def test_an_open_lab_answers_and_shows_rows_and_queues(place: str) -> None:
@@ -134,7 +134,7 @@ async def test_each_exercise_knows_no_attempt_from_a_solution(
     async with Lab.open(place, rest=kind is TheOtherDoor) as lab:
         exercise = kind(lab)
         assert (await exercise.check()).outcome == "not attempted"
-        await exercise.answer()
+        await paste(exercise)
         assert (await exercise.check()).outcome == "right"
 
 
@@ -142,8 +142,8 @@ async def test_what_happened_before_a_reset_is_no_part_of_an_answer(place: str) 
     dune = {"title": "Dune", "author": "Frank Herbert"}
     async with Lab.open(place, rest=True) as lab:
         two_doors, five_times = TheOtherDoor(lab), ImpatientClient(lab)
-        await two_doors.answer()
-        await five_times.answer()
+        await paste(two_doors)
+        await paste(five_times)
         await lab.settle()
         await lab.reset()
         client = await lab.client()
@@ -161,7 +161,7 @@ async def test_a_wrong_attempt_a_reset_and_the_solution_is_right(place: str) -> 
         assert (await exercise.check()).outcome == "wrong"
         await lab.reset()
         assert (await exercise.check()).outcome == "not attempted"
-        await exercise.answer()
+        await paste(exercise)
         assert (await exercise.check()).outcome == "right"
 
 
@@ -206,7 +206,7 @@ async def test_volumes_that_are_missing_nameless_or_doubled_are_told_apart(place
 async def test_the_encyclopedia_goes_through_a_queue_for_twenty(place: str) -> None:
     async with Lab.open(place, prefetch=1, max_queue_length=20) as lab:
         exercise = Encyclopedia(lab)
-        await exercise.answer()
+        await paste(exercise)
         assert (await exercise.check()).outcome == "right"
 
 
