@@ -1,5 +1,7 @@
 """Exercises of ``04_idempotency``."""
 
+import pandas as pd
+
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 TITLES = ["Dune", "Emma", "Ulysses"]
@@ -35,6 +37,11 @@ class ImpatientClient(Exercise):
                 f"Three books, but only {len(calls)} calls since the exercise began: fifteen "
                 "were asked for, of which twelve are repetitions."
             )
+        if _overlapping(calls) < 7:
+            return wrong(
+                "Fifteen calls and three books, but one call after the other: when they are sent, "
+                "none of them may have its answer yet. asyncio.gather sends them together."
+            )
         return right("Fifteen calls, three wishes, three books.")
 
     async def answer(self) -> None:
@@ -53,3 +60,10 @@ class ImpatientClient(Exercise):
                 for attempt in range(5)
             )
         )
+
+
+def _overlapping(calls: pd.DataFrame) -> int:
+    """How many began before one that began earlier had ended."""
+    ended = pd.to_datetime(calls["time"], utc=True, format="ISO8601")
+    began = (ended - pd.to_timedelta(calls["ms"], unit="ms")).sort_values()
+    return int((began < ended.reindex(began.index).cummax().shift()).sum())

@@ -8,6 +8,7 @@ import aio_pika
 import pandas as pd
 
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from server.contract.envelope import BY_REQUEST_ID
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 
 DUNE: dict[str, Any] = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
@@ -25,6 +26,8 @@ KEYS = {
     "emma": "make-emma",
     "ulysses": "make-ulysses",
 }
+UNCHANGED = {"dune", "dune-again", "emma"}
+"""Requests that are done as they are; an edited one is another request."""
 WANTED = {"Dune": 1965, "Emma": 1815, "Ulysses": 1922}
 
 
@@ -75,11 +78,17 @@ class FourLetters(Exercise):
         found = dict(books[["title", "year"]].to_numpy().tolist())
         if found != WANTED:
             return wrong(f"No letter is left, and the library has {found}, not {WANTED}.")
-        keys = set((await self.lab.rows("idempotency_keys"))["key"])
-        if missing := ", ".join(sorted(set(KEYS.values()) - keys)):
+        keys = await self.lab.rows("idempotency_keys")
+        if missing := ", ".join(sorted(set(KEYS.values()) - set(keys["key"]))):
             return wrong(
                 f"Three books, but nothing was done under the keys {missing} of the letters: a "
                 "client that asks again makes another book. `await exercise.begin()`, once more."
+            )
+        done = set(keys.loc[keys["resource_type"] == BY_REQUEST_ID, "key"])
+        if missing := ", ".join(sorted(UNCHANGED - done)):
+            return wrong(
+                f"Three books, but by other requests: those of the letters {missing} were never "
+                "done. Their callers still wait. `await exercise.begin()`, once more."
             )
         return right("Four letters, three wishes, three books, and no call is still waiting.")
 

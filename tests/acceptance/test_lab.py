@@ -153,6 +153,16 @@ async def test_what_happened_before_a_reset_is_no_part_of_an_answer(place: str) 
         assert "only 3 calls" in repr(await five_times.check())
 
 
+async def test_one_call_after_the_other_is_not_at_once(place: str) -> None:
+    async with Lab.open(place) as lab:
+        exercise, client = ImpatientClient(lab), await lab.client()
+        for title in ("Dune", "Emma", "Ulysses"):
+            for _ in range(5):
+                book = {"title": title, "author": "A"}
+                await client.call("create_book", book, idempotency_key=title)
+        assert "one call after the other" in repr(await exercise.check())
+
+
 async def test_a_wrong_attempt_a_reset_and_the_solution_is_right(place: str) -> None:
     async with Lab.open(place) as lab:
         exercise, client = OneBookTwoCalls(lab), await lab.client()

@@ -46,3 +46,14 @@ async def test_the_same_books_by_other_requests_are_not_the_same(place: str) -> 
         assert "make-dune, make-emma, make-ulysses" in repr(await exercise.check())
         await client.call("create_book", DUNE)
         assert "Dune is there 2 times" in repr(await exercise.check())
+
+
+async def test_the_same_books_under_the_same_keys_by_other_requests_are_not_the_same(
+    place: str,
+) -> None:
+    async with Lab.open(place) as lab:
+        exercise, client = await begun(lab), await lab.client()
+        await lab.dead_letters.purge("api.dlq")
+        for book, key in ((DUNE, "dune"), (EMMA, "emma"), (ULYSSES, "ulysses")):
+            await client.call("create_book", book, idempotency_key=f"make-{key}")
+        assert "dune, dune-again, emma were never done" in repr(await exercise.check())
