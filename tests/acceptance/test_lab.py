@@ -76,7 +76,7 @@ async def test_settings_reach_the_workers(place: str) -> None:
         ({"prefetch": -1}, ValueError, "prefetch: Input should be greater than or equal to 1"),
         ({"retry_delays": "soon"}, ValueError, "retry_delays: "),
         ({"prefech": 1}, TypeError, "no setting 'prefech'. Did you mean 'prefetch'?"),
-        ({"database_url": "postgres://"}, TypeError, "There is: delivery_limit, "),
+        ({"database_url": "postgres://"}, TypeError, "There is: commit_batch, delivery_limit, "),
     ],
 )
 async def test_a_setting_that_cannot_be_used_is_explained_at_once(
