@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import asyncpg
@@ -70,17 +71,24 @@ async def writes(database: Database, dispatcher: object) -> Writes:
     return Writes(database)
 
 
-@pytest.fixture
-def commits(database: Database) -> Iterator[list[str]]:
-    """A line for each shared transaction that was committed."""
+@contextmanager
+def noted(database: Database) -> Iterator[list[str]]:
+    """A line for each shared transaction of this database that is committed meanwhile."""
     seen: list[str] = []
 
     def note(connection: object) -> None:
         seen.append("commit")
 
-    event.listen(database._shared.engine.sync_engine, "commit", note)
+    engine = database._shared.engine.sync_engine
+    event.listen(engine, "commit", note)
     yield seen
-    event.remove(database._shared.engine.sync_engine, "commit", note)
+    event.remove(engine, "commit", note)
+
+
+@pytest.fixture
+def commits(database: Database) -> Iterator[list[str]]:
+    with noted(database) as seen:
+        yield seen
 
 
 async def test_writes_that_come_together_share_a_transaction(
@@ -203,13 +211,15 @@ async def test_a_deadlock_with_another_worker_costs_no_write_its_outcome(
     assert await writes.titles() == sorted(f"new {row}" for row in rows)
 
 
-async def test_without_a_batch_every_write_has_a_transaction_of_its_own(
-    settings: Settings, dispatcher: object, commits: list[str]
+@pytest.mark.parametrize(("batch", "shared"), [(1, 0), (2, 2)])
+async def test_as_many_writes_share_a_transaction_as_the_setting_says(
+    settings: Settings, dispatcher: object, batch: int, shared: int
 ) -> None:
-    database = Database(settings.model_copy(update={"commit_batch": 1}))
+    database = Database(settings.model_copy(update={"commit_batch": batch}))
     writes = Writes(database)
-    await asyncio.gather(*map(writes.make, "abc"))
-    assert (await writes.titles(), commits) == (list("abc"), [])
+    with noted(database) as commits:
+        await asyncio.gather(*map(writes.make, "abcd"))
+    assert (await writes.titles(), len(commits)) == (list("abcd"), shared)
     await database.close()
 
 
