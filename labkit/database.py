@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import asyncpg
 import pandas as pd
 
-from labkit.errors import NoSuchTable
+from labkit.errors import DatabaseAway, NoSuchTable
 
 ACCOUNTS = ("users", "api_keys", "signing_keys")
 """Tables that emptying leaves alone: it is for books, and no user is to be locked out."""
@@ -52,9 +53,17 @@ async def connect(url: str) -> asyncpg.Connection:
     """A connection that is what ``url`` says, with TLS only if it has ``sslmode``.
 
     asyncpg alone would also read the environment's ``PG…`` and files in the user's home, which are
-    meant for other databases.
+    meant for other databases. Raises ``DatabaseAway``.
     """
-    return await asyncpg.connect(url, ssl=None if "sslmode=" in url else False)
+    try:
+        return await asyncpg.connect(url, ssl=None if "sslmode=" in url else False)
+    except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError) as error:
+        raise DatabaseAway(_address(url), error) from error
+
+
+def _address(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}:{parts.port or 5432}"
 
 
 @asynccontextmanager

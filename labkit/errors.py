@@ -2,6 +2,12 @@
 
 from server.contract.errors import ApiError
 
+NEXT_STEP = (
+    "Start the lab with `make up` in a terminal; if it runs, `make doctor` says what is wrong with "
+    "it. In a private lab `await lab.faults.undo()` starts what a fault has ended."
+)
+"""After a service did not answer: a client does not know whose it is."""
+
 
 class BrokerAway(ApiError):
     """RabbitMQ cannot be reached."""
@@ -12,8 +18,21 @@ class BrokerAway(ApiError):
     def __init__(self, where: str, error: BaseException) -> None:
         """``where`` is host and port: a URL holds a password."""
         super().__init__(
-            f"RabbitMQ cannot be reached at {where} ({type(error).__name__}: {error}). "
-            "Start the lab with `make up`; if it runs, `make doctor` tells what is wrong with it."
+            f"RabbitMQ cannot be reached at {where} ({type(error).__name__}: {error}). {NEXT_STEP}"
+        )
+
+
+class DatabaseAway(ApiError):
+    """PostgreSQL cannot be reached."""
+
+    code = "database_away"
+    is_transient = True
+
+    def __init__(self, where: str, error: BaseException) -> None:
+        """``where`` is host and port: a URL holds a password."""
+        super().__init__(
+            f"PostgreSQL cannot be reached at {where} ({type(error).__name__}: {error}). "
+            f"{NEXT_STEP}"
         )
 
 
@@ -26,14 +45,53 @@ class ServerAway(ApiError):
     def __init__(self, where: str, error: BaseException) -> None:
         super().__init__(
             f"No server answers at {where} ({type(error).__name__}: {error}); nothing was sent. "
-            "Start the lab with `make up`; if it runs, `make doctor` tells what is wrong with it."
+            f"{NEXT_STEP}"
         )
 
 
 class LabNotOpen(ApiError):
-    """The lab is not open: run `lab = await Lab.open(name)` first, with the `await`."""
+    """The lab is not open: `lab = await Lab.open(name)` opens it, with the `await`; and one that
+    was closed goes on with `await lab.reopen()`.
+    """
 
     code = "lab_not_open"
+
+
+class LabInUse(ApiError):
+    """Another kernel has this lab open: to open it here would empty its tables and end its workers.
+
+    Close it there (`await lab.close()`, or shut its kernel down), or take it over with
+    `Lab.open(name, takeover=True)`.
+    """
+
+    code = "lab_in_use"
+
+
+class LabTakenOver(ApiError):
+    """This lab was taken over by another kernel, which has its queues, rows and workers now.
+
+    `Lab.open(name, takeover=True)` takes it back.
+    """
+
+    code = "lab_taken_over"
+
+
+class BadArgument(ApiError, ValueError):
+    """This value cannot be used."""
+
+    code = "bad_argument"
+
+
+class NoSuchArgument(ApiError, TypeError):
+    """There is no such argument."""
+
+    code = "no_such_argument"
+
+
+class NotSettled(ApiError, TimeoutError):
+    """It did not come to rest in time."""
+
+    code = "not_settled"
 
 
 class NoSuchTable(ApiError):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from labkit import database
+from labkit import database, deadline
 from labkit.broker import peek, queues
 from labkit.services.logs import events
 from labkit.ui.live import Live
@@ -17,6 +17,11 @@ from server.contract.topology import REQUESTS
 
 REQUEST_FIELDS = ["id", "version", "action", "attempt", "outcome", "replayed", "ms"]
 """What a worker logs of a request."""
+
+UNSETTLED = (
+    f"{REQUESTS} still has requests that wait, or that a worker holds. Does a worker run? "
+    "`await lab.start_workers()` starts one; `await lab.reset()` drops the requests."
+)
 
 
 class Inspection(ABC):
@@ -110,10 +115,10 @@ class Inspection(ABC):
     async def settle(self, within: float = 10.0) -> None:
         """Returns once every request is done: none waits, no worker holds one.
 
-        Raises ``TimeoutError`` after ``within`` seconds.
+        Raises ``NotSettled`` (a ``TimeoutError``) after ``within`` seconds.
         """
-        async with asyncio.timeout(within):
-            while await self._requests_left():  # noqa: ASYNC110  (the broker sets no event of ours)
+        async with deadline.within(within, UNSETTLED):
+            while await self._requests_left():  # noqa: ASYNC110  (nor does the broker)
                 await asyncio.sleep(0.02)
 
     async def _requests_left(self) -> int:

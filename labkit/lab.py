@@ -1,7 +1,6 @@
 """An isolated lab for one notebook: a virtual host, a database, and workers of its own."""
 
 import asyncio
-import re
 import sys
 from collections.abc import Generator
 from datetime import UTC, datetime
@@ -13,13 +12,15 @@ from labkit.client.amqp import AsyncAPIClient
 from labkit.client.rest import RestClient
 from labkit.closing import close_all
 from labkit.dead_letters import DeadLetters
-from labkit.errors import LabNotOpen
+from labkit.errors import LabNotOpen, WorkerFailed
 from labkit.faults.faults import Faults
 from labkit.inspection import Inspection
+from labkit.occupancy import Occupancy
 from labkit.private import Grounds
 from labkit.services.environment import ROOT
+from labkit.services.home import Home
 from labkit.services.inherited import inherited
-from labkit.worker_settings import WorkerSettings, environment_of
+from labkit.worker_settings import WorkerSettings, checked, environment_of, lab_name
 from labkit.workers import OBEDIENT
 from labkit.workspace import Workspace
 
@@ -48,6 +49,7 @@ class Lab(Inspection):
         private: bool,
         supervised: bool,
         seed: int,
+        takeover: bool,
         settings: WorkerSettings,
     ) -> None:
         """Use ``Lab.open``."""
@@ -63,6 +65,7 @@ class Lab(Inspection):
         self._private = private
         self._supervised = supervised
         self._seed = seed
+        self._takeover = takeover
         self._environment = environment_of(settings)
         self._clients: list[AsyncAPIClient | RestClient] = []
         self._workspace: Workspace | None = None
@@ -77,6 +80,7 @@ class Lab(Inspection):
         private: bool = False,
         supervised: bool = False,
         seed: int = 0,
+        takeover: bool = False,
         **settings: Unpack[WorkerSettings],
     ) -> Self:
         """To be awaited, or entered: ``Lab.open("08", workers=2, prefetch=1)``.
@@ -87,15 +91,18 @@ class Lab(Inspection):
         A ``private`` lab has a broker and a database of its own, with proxies on the way to them,
         and workers that obey a plan: everything in it may be broken, see ``faults``. It starts in
         some seconds, and needs no running lab. ``supervised`` workers that die are started again.
-        ``seed`` is for the faults that are left to chance.
+        ``seed`` is for the faults that are left to chance. With ``takeover`` a lab is opened that
+        another kernel has open: it loses its workers, rows and messages there.
 
-        Raises ``ValueError`` and ``TypeError`` at once for what cannot be used; and when it is
-        awaited, ``services.LabNotRunning``, which says the next step, if the lab's services are
-        down, and ``WorkerFailed`` with the end of a worker's log.
+        Raises ``BadArgument`` (a ``ValueError``) and ``NoSuchArgument`` (a ``TypeError``) at once
+        for what cannot be used; and when it is awaited, ``services.LabNotRunning``, which says the
+        next step, ``BrokerAway`` and ``DatabaseAway`` if the lab's services are down, ``LabInUse``
+        if another kernel has it open, and ``WorkerFailed``.
         """
-        if not re.fullmatch("[a-z0-9][a-z0-9-]{0,40}", name):
-            raise ValueError(f"The lab's name is {name!r}: use letters a-z, digits and hyphens.")
-        return cls(name, workers, rest, private, supervised, seed, settings)
+        lab_name(name)
+        checked("workers", workers)
+        checked("seed", seed)
+        return cls(name, workers, rest, private, supervised, seed, takeover, settings)
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._open().__await__()
@@ -106,13 +113,41 @@ class Lab(Inspection):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _open(self) -> Self:
-        grounds = await (Grounds.private(self._seed) if self._private else Grounds.shared())
+    async def reopen(self) -> Self:
+        """Go on in a lab that was closed: with its rows and messages, workers of the same number,
+        and the same clients, connected again. A lab that is open stays as it is.
+
+        A private lab begins with nothing, for its broker and database ended with it.
+        """
+        if self._workspace is not None and self._workspace.occupancy.ours:
+            return self
+        clients, self._clients = self._clients, []
+        self._workspace = None
+        await self._open(keep=not self._private)
+        for client in clients:
+            await client.close()
+            client.url = self._url_for(client)
+            self._clients.append(await client.connect())
+        return self
+
+    def _url_for(self, client: AsyncAPIClient | RestClient) -> str:
+        return self.rest_url if isinstance(client, RestClient) else self.client_amqp_url
+
+    async def _open(self, *, keep: bool = False) -> Self:
+        Home(ROOT / ".lab").make()
+        occupancy = Occupancy(self.vhost, Home(ROOT / ".lab").run_dir)
+        occupancy.begin(takeover=self._takeover)
+        try:
+            grounds = await (Grounds.private(self._seed) if self._private else Grounds.shared())
+        except BaseException:
+            occupancy.end()
+            raise
         try:
             self._workspace = workspace = Workspace.on(
                 grounds,
                 self.name,
                 self._environment,
+                occupancy,
                 private=self._private,
                 supervised=self._supervised,
                 seed=self._seed,
@@ -121,7 +156,8 @@ class Lab(Inspection):
             self.amqp_url = workspace.amqp_url
             self.client_amqp_url = workspace.client_amqp_url
             self.database_url = workspace.database_url
-            await workspace.begin(self._worker_count)
+            await workspace.begin(keep=keep)
+            await self.start_workers(self._worker_count)
             if self._with_rest:
                 self.rest_url = await workspace.workers.start_rest()
         except BaseException:
@@ -141,7 +177,6 @@ class Lab(Inspection):
 
     async def _close_clients(self) -> None:
         await close_all(*(client.close for client in self._clients))
-        self._clients.clear()
 
     @property
     def vhost(self) -> str:
@@ -213,15 +248,21 @@ class Lab(Inspection):
         killed as soon as a request gets to that step. ``settings`` are for these alone,
         ``lab.start_workers(2, prefetch=1)``.
 
-        Raises ``WorkerFailed`` with the end of the log; ``ValueError`` and ``TypeError`` for
-        settings that cannot be used.
+        Raises ``WorkerFailed`` with the end of the log, ``BrokerAway`` or ``DatabaseAway`` if that
+        is why; ``BadArgument`` and ``NoSuchArgument`` for what cannot be used.
         """
+        checked("count", count)
         if dies_at is not None:
             program = (*(program or OBEDIENT), "--dies-at", dies_at)
         elif obedient:
             program = program or OBEDIENT
         environment = environment_of(settings)
-        await self._open_workspace().workers.start(count, *program, environment=environment)
+        workspace = self._open_workspace()
+        try:
+            await workspace.workers.start(count, *program, environment=environment)
+        except WorkerFailed:
+            await workspace.require_services()  # its log says it, in a hundred lines
+            raise
 
     async def stop_workers(self) -> None:
         """All of them drain and end."""
@@ -253,4 +294,5 @@ class Lab(Inspection):
     def _open_workspace(self) -> Workspace:
         if self._workspace is None:
             raise LabNotOpen
+        self._workspace.occupancy.require()
         return self._workspace

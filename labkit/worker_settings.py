@@ -1,11 +1,13 @@
 """Settings for the server's processes of a lab, checked before any of them starts."""
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TypedDict
 
 from pydantic import ValidationError
 
+from labkit.errors import BadArgument, NoSuchArgument
 from server.contract.limits import Limits
 
 
@@ -34,17 +36,31 @@ NAMES = sorted(WorkerSettings.__annotations__)
 
 
 def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
-    """As environment variables. Raises ``TypeError`` for a name that there is not, and
-    ``ValueError`` for a value that cannot be used.
-    """
+    """As environment variables. Raises ``NoSuchArgument`` and ``BadArgument``."""
     for name in settings:
         if name not in NAMES:
             similar = get_close_matches(name, NAMES, n=1)
             hint = f"Did you mean {similar[0]!r}? " if similar else ""
-            raise TypeError(f"There is no setting {name!r}. {hint}There is: {', '.join(NAMES)}.")
+            there_are = ", ".join(NAMES)
+            raise NoSuchArgument(f"There is no setting {name!r}. {hint}There is: {there_are}.")
     try:
         Limits.model_validate({k: v for k, v in settings.items() if k in Limits.model_fields})
     except ValidationError as error:
         problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
-        raise ValueError("; ".join(problems)) from None
+        raise BadArgument("; ".join(problems)) from None
     return {name.upper(): str(value) for name, value in settings.items()}
+
+
+def lab_name(name: object) -> None:
+    """Raises ``BadArgument`` for what is no name of a lab."""
+    if not isinstance(name, str) or not re.fullmatch("[a-z0-9][a-z0-9-]{0,40}", name):
+        raise BadArgument(
+            f"The lab's name is {name!r}: give text of letters a-z, digits and hyphens, as in "
+            'Lab.open("08").'
+        )
+
+
+def checked(argument: str, number: object) -> None:
+    """Raises ``BadArgument`` for what is no whole number from 0."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise BadArgument(f"{argument} is {number!r}: give a whole number from 0.")

@@ -10,11 +10,11 @@ from labkit.closing import close_all
 from labkit.faults.at_step.plan import ENVIRONMENT, Plan
 from labkit.faults.faults import Faults
 from labkit.faults.scene import Scene
+from labkit.occupancy import Occupancy
 from labkit.place import with_path
 from labkit.private import Grounds
 from labkit.services.broker_tools import BrokerTools
 from labkit.services.environment import ROOT
-from labkit.services.home import Home
 from labkit.services.permissions import granted
 from labkit.workers import OBEDIENT, RIGHT, Workers
 from server.contract.vouching import user_of
@@ -32,6 +32,8 @@ class Workspace:
     broker: Broker
     workers: Workers
     faults: Faults
+    plan: Plan
+    occupancy: Occupancy
     tools: BrokerTools | None
     """None if the broker is not a private one of this machine."""
 
@@ -41,6 +43,7 @@ class Workspace:
         grounds: Grounds,
         name: str,
         settings: Mapping[str, str],
+        occupancy: Occupancy,
         *,
         private: bool,
         supervised: bool,
@@ -50,8 +53,6 @@ class Workspace:
         vhost = f"lab-{name}"
         broker = Broker(grounds.environment["MANAGEMENT_URL"])
         plan = Plan.of_lab(ROOT, vhost)
-        Home(ROOT / ".lab").make()
-        plan.clear()
         workers = Workers(
             name,
             {**_environment(grounds, vhost, plan), **settings},
@@ -61,7 +62,7 @@ class Workspace:
         )
         faults = Faults(_scene(grounds, vhost, broker, workers, plan), seed)
         tools = BrokerTools.of(grounds.environment, _amqp_url(grounds, vhost))
-        return cls(vhost, grounds, broker, workers, faults, tools)
+        return cls(vhost, grounds, broker, workers, faults, plan, occupancy, tools)
 
     @property
     def amqp_url(self) -> str:
@@ -77,22 +78,37 @@ class Workspace:
     def database_url(self) -> str:
         return _database_url(self.grounds, self.vhost)
 
-    async def begin(self, workers: int) -> None:
-        """What an earlier run of the same name left behind is gone, and so many workers consume."""
-        environment = self.grounds.environment
+    async def begin(self, *, keep: bool) -> None:
+        """No workers, and no faults; and unless it is to ``keep`` them, nothing of the rows and
+        messages that an earlier run of the same name left behind.
+        """
+        self.plan.clear()
         await self.workers.stop()
-        await self.broker.delete_vhost(self.vhost)
-        await self.broker.create_vhost(self.vhost, granted(environment))
-        await database.create(environment["DATABASE_URL"], self.vhost)
-        await self.workers.start(workers)
+        if not keep:
+            environment = self.grounds.environment
+            await self.broker.delete_vhost(self.vhost)
+            await self.broker.create_vhost(self.vhost, granted(environment))
+            await database.create(environment["DATABASE_URL"], self.vhost)
+
+    async def require_services(self) -> None:
+        """Raises ``BrokerAway`` or ``DatabaseAway``."""
+        await self.broker.queues(self.vhost)
+        await (await database.connect(self.database_url)).close()
 
     async def undo(self) -> None:
-        """Heal every fault. Not where a close was before: it would start services that ended."""
-        if not self.grounds.closed:
+        """Heal every fault. Not where a close was before: it would start services that ended; and
+        not in a lab that others have taken over.
+        """
+        if not self.grounds.closed and self.occupancy.ours:
             await self.faults.undo()
 
     async def close(self) -> None:
-        await close_all(self.workers.stop, self.broker.close, self.grounds.close)
+        await close_all(self._stop_workers, self.broker.close, self.grounds.close)
+        self.occupancy.end()
+
+    async def _stop_workers(self) -> None:
+        if self.occupancy.ours:
+            await self.workers.stop()
 
 
 def _amqp_url(grounds: Grounds, vhost: str) -> str:

@@ -19,7 +19,7 @@ from labkit.client.backoff import Pauses
 from labkit.client.caller import ConnectedCaller, Reply, encoded
 from labkit.client.channel import Link, Outcome, address
 from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
-from labkit.errors import BrokerAway
+from labkit.errors import BadArgument, BrokerAway
 from server.contract.envelope import LONGEST_ID
 from server.contract.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
 from server.contract.headers import DEADLINE
@@ -73,9 +73,10 @@ class AsyncAPIClient(ConnectedCaller):
         Raises ``ValueError`` for what is no AMQP URL.
         """
         if not str(amqp_url).startswith(("amqp://", "amqps://")):
-            raise ValueError("amqp_url has to begin with amqp://: the lab's is in .lab/lab.env.")
+            raise BadArgument("amqp_url has to begin with amqp://: the lab's is in .lab/lab.env.")
         super().__init__(timeout)
-        self._url = amqp_url
+        self.url = amqp_url
+        """Where it connects to, from the next ``connect()`` on."""
         self._api_key = api_key
         self._pending: dict[str, Pending] = {}
         self._link: Link | None = None
@@ -90,9 +91,9 @@ class AsyncAPIClient(ConnectedCaller):
     async def _open(self) -> None:
         """Raises ``BrokerAway``."""
         try:
-            self._link = await Link.open(self._url, self._on_reply)
+            self._link = await Link.open(self.url, self._on_reply)
         except Exception as error:  # aiormq raises all kinds
-            raise BrokerAway(address(self._url), error) from error
+            raise BrokerAway(address(self.url), error) from error
         self._closing = asyncio.Event()
         self._keeper = asyncio.create_task(self._keep_linked(self._link))
 
@@ -139,7 +140,7 @@ class AsyncAPIClient(ConnectedCaller):
 
     async def _reply_to(self, pending: Pending, action: str, seconds: float) -> Reply:
         if pending.id in self._pending:
-            raise ValueError(f"A request with the id {pending.id!r} is in flight already.")
+            raise BadArgument(f"A request with the id {pending.id!r} is in flight already.")
         self._pending[pending.id] = pending  # before publishing: the reply may be very quick
         try:
             self._send(pending)
@@ -229,7 +230,7 @@ class AsyncAPIClient(ConnectedCaller):
         """
         while not await self._is_closed_within(self._pauses.next()):
             try:
-                return await Link.open(self._url, self._on_reply)
+                return await Link.open(self.url, self._on_reply)
             except asyncio.CancelledError:
                 if (task := asyncio.current_task()) is None or task.cancelling():
                     raise  # it is us who are cancelled, not something inside aiormq
@@ -246,6 +247,6 @@ class AsyncAPIClient(ConnectedCaller):
 def _require_sendable(pending: Pending) -> None:
     """Raises ``ValueError``: what cannot be sent would only break the connection."""
     if len(pending.id.encode()) > LONGEST_ID:
-        raise ValueError(f"The request's id has more than {LONGEST_ID} bytes: take a shorter one.")
+        raise BadArgument(f"The request's id has more than {LONGEST_ID} bytes: take a shorter one.")
     if len(pending.body) > LARGEST_BODY:
-        raise ValueError(f"The request has more than {LARGEST_BODY:,} bytes: send less at a time.")
+        raise BadArgument(f"The request has more than {LARGEST_BODY:,} bytes: send less at a time.")

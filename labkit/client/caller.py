@@ -9,6 +9,7 @@ from typing import Any, Self
 from pydantic_core import from_json, to_json
 
 from labkit.client.errors import NotConnected, WrongLoop
+from labkit.errors import BadArgument
 from server.contract.errors import from_wire
 
 LONGEST_TIMEOUT = 24 * 3600
@@ -77,8 +78,8 @@ class Caller(ABC):
 
     def _seconds(self, timeout: float | None) -> float:
         seconds = self._timeout if timeout is None else timeout
-        if not 0 < seconds <= LONGEST_TIMEOUT:
-            raise ValueError(f"timeout is {seconds}: give seconds, more than 0, at most a day.")
+        if not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_TIMEOUT:
+            raise BadArgument(f"timeout is {seconds!r}: give seconds, more than 0, at most a day.")
         return seconds
 
     async def __aenter__(self) -> Self:
@@ -153,7 +154,7 @@ def encoded(document: dict[str, Any]) -> bytes:
 
 def _require_finite(value: Any, path: str) -> None:
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{path} is {value}: JSON has no such number. Send null, or leave it out.")
+        raise BadArgument(f"{path} is {value}: JSON has no such number. Send null, or nothing.")
     inner = dict(enumerate(value)) if isinstance(value, list) else value
     for name, each in inner.items() if isinstance(inner, dict) else ():
         _require_finite(each, f"{path}.{name}" if path else str(name))

@@ -37,7 +37,8 @@ class RestClient(ConnectedCaller):
     def __init__(self, rest_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
         """``timeout`` is the deadline of a call in seconds, unless the call gives its own."""
         super().__init__(timeout)
-        self._url = rest_url.rstrip("/")
+        self.url = rest_url.rstrip("/")
+        """Where it connects to, from the next ``connect()`` on."""
         self._api_key = api_key
         self._http: aiohttp.ClientSession
 
@@ -52,7 +53,7 @@ class RestClient(ConnectedCaller):
                 await self._exchange(self._http, "GET", routes.HEALTH, {}, None)
         except (aiohttp.ClientError, OSError, ReplyTimeout) as error:
             await self._http.close()
-            raise ServerAway(self._url, error) from error
+            raise ServerAway(self.url, error) from error
         except BaseException:
             await self._http.close()
             raise
@@ -102,7 +103,7 @@ class RestClient(ConnectedCaller):
             async with asyncio.timeout(seconds):
                 return await exchange
         except aiohttp.ClientConnectorError as error:
-            raise ServerAway(self._url, error) from error
+            raise ServerAway(self.url, error) from error
         except TimeoutError:
             raise ReplyTimeout(
                 f"No reply to {action} within {seconds:g} s. It may have been applied, or may yet "
@@ -134,7 +135,7 @@ class RestClient(ConnectedCaller):
         body: bytes | None,
     ) -> Reply:
         given = {"Content-Type": JSON} if body is not None else {}
-        url = URL(self._url + path, encoded=True)
+        url = URL(self.url + path, encoded=True)
         async with http.request(
             method, url, headers=headers | given, data=body, allow_redirects=False
         ) as response:

@@ -4,6 +4,7 @@ import asyncio
 
 import pandas as pd
 
+from labkit import deadline
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from server.contract.topology import REQUESTS
 
@@ -37,7 +38,7 @@ class TwoWorkersOneRequest(Exercise):
 
     async def _waiting(self) -> int:
         """How many requests wait, once no worker has one in its hands, alive or not."""
-        async with asyncio.timeout(10):
+        async with deadline.within(10, "a worker still holds a request."):
             while True:
                 queues = await self.lab.queues()
                 if not queues["unacked"].get(REQUESTS, 0):

@@ -7,6 +7,7 @@ from typing import Any
 import aio_pika
 import pandas as pd
 
+from labkit import deadline
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from server.contract.envelope import BY_REQUEST_ID
 from server.contract.topology import DEAD_LETTERS, REQUESTS
@@ -50,7 +51,7 @@ class FourLetters(Exercise):
             for id, book in LETTERS:
                 message = aio_pika.Message(self._request(id, book), correlation_id=id)
                 await channel.default_exchange.publish(message, REQUESTS)
-        async with asyncio.timeout(20):
+        async with deadline.within(20, "the letters did not arrive in api.dlq."):
             while await self._letters() < len(LETTERS):  # noqa: ASYNC110  (no event of ours)
                 await asyncio.sleep(0.02)
 

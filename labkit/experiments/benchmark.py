@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit.errors import BadArgument
 from labkit.experiments import figures
 from labkit.ui.progress import Progress
 
@@ -61,10 +62,10 @@ async def measure(
     """``in_flight`` callers, each of which asks again as soon as it is answered: for ``seconds``,
     or ``count`` calls in all. ``warm_up`` calls before are not counted.
 
-    Raises ``ExceptionGroup`` of what a call raises: a call that fails is not a fast call.
+    Raises the first error that a call raises: a call that fails is not a fast call.
     """
     if (seconds is None) == (count is None):
-        raise ValueError("Give either seconds or count.")
+        raise BadArgument("Give either seconds or count.")
     if warm_up:
         await _ask(call, in_flight, iter(range(warm_up)))
     turns = _during(seconds) if seconds is not None else iter(range(count or 0))
@@ -81,9 +82,12 @@ async def _ask(call: Call, in_flight: int, turns: Iterator[object]) -> Measureme
             latencies.append((time.perf_counter() - asked) * 1000)
 
     began = time.perf_counter()
-    async with asyncio.TaskGroup() as callers:
-        for _ in range(in_flight):
-            callers.create_task(caller())
+    try:
+        async with asyncio.TaskGroup() as callers:
+            for _ in range(in_flight):
+                callers.create_task(caller())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     return Measurement(latencies, time.perf_counter() - began)
 
 

@@ -12,6 +12,7 @@ from typing import Self
 import pandas as pd
 from matplotlib.axes import Axes
 
+from labkit import deadline
 from labkit.experiments import figures
 from labkit.lab import Lab
 from labkit.services import process
@@ -24,8 +25,10 @@ OUTCOMES = tuple(COLOURS)
 
 
 class SteadyLoad:
-    """Call number 0, 1, 2 …, ``per_second`` of them, answered or not: those who ask in real life
-    do not wait for each other either.
+    """``async with SteadyLoad(call, 50) as load``: call number 0, 1, 2 …, ``per_second`` of them,
+    answered or not, for those who ask in real life do not wait for each other either.
+
+    It ends with its block: an interrupted cell leaves no load behind that spoils later counts.
     """
 
     def __init__(self, call: Callable[[int], Awaitable[object]], per_second: float) -> None:
@@ -36,7 +39,18 @@ class SteadyLoad:
         self._rows: list[tuple[float, str, float]] = []
         self._sent = asyncio.Event()
         self._began = time.perf_counter()
+        self._sender: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._began = time.perf_counter()
         self._sender = asyncio.create_task(self._send())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [*self._calls, *([self._sender] if self._sender else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send(self) -> None:
         number = 0  # of its own calls: a burst does not delay them
@@ -82,7 +96,8 @@ class SteadyLoad:
         Columns: ``asked``, seconds since the load began (float64); ``outcome`` (str: ``answered``,
         ``failed`` or ``unknown``); ``took``, seconds until it was known (float64).
         """
-        self._sender.cancel()
+        if self._sender is not None:
+            self._sender.cancel()
         await asyncio.gather(*self._calls)
         table = pd.DataFrame(self._rows, columns=["asked", "outcome", "took"])
         return table.sort_values("asked", ignore_index=True)
@@ -103,9 +118,10 @@ async def kill(lab: Lab, name: str) -> None:
 async def ended(lab: Lab, name: str, within: float = 10.0) -> None:
     """Returns when that process is dead, whatever it died of.
 
-    Raises ``TimeoutError`` if it still runs after ``within`` seconds.
+    Raises ``NotSettled`` (a ``TimeoutError``) if it still runs after ``within`` seconds.
     """
-    async with asyncio.timeout(within):
+    still = f"{name} still runs. Does it die at a step that a request reaches?"
+    async with deadline.within(within, f"{still} `await lab.stop_workers()` ends it."):
         while _running(lab, name) is not None:  # noqa: ASYNC110  (a process sets no event of ours)
             await asyncio.sleep(0.02)
 

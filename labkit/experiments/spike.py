@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Self
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,6 +22,7 @@ COLOURS = {"ready": "#4c72b0", "unacked": "#dd8452", "cpu": "#8c8c8c"}
 class Gauge:
     """An operator's instruments, read several times a second while the line below the cell says
     what they show: ``api.requests``, and the processor time that the lab's workers use.
+    ``async with Gauge(lab, load.now) as gauge``; they are read until its block ends.
     """
 
     def __init__(self, lab: Lab, now: Callable[[], float]) -> None:
@@ -31,7 +33,14 @@ class Gauge:
         self._line = StatusLine()
         self._cpu = self._used()
         self._read_at = now()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
         self._reader = asyncio.create_task(self._read_on())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._end()
 
     async def _read_on(self) -> None:
         while True:
@@ -57,12 +66,16 @@ class Gauge:
 
     async def stop(self) -> pd.DataFrame:
         """One row for each reading: ``at`` is seconds, ``cpu`` cores. The last one is of now."""
-        self._reader.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._reader
+        await self._end()
         await self._read()
         self._line.clear()
         return pd.DataFrame(self._rows, columns=COLUMNS)
+
+    async def _end(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._reader
 
 
 def plot(spikes: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:

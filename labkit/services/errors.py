@@ -1,7 +1,9 @@
 """What can go wrong around a service. Each message says what happened, and what to do next."""
 
+from server.contract.errors import Explained
 
-class ServiceError(Exception):
+
+class ServiceError(Explained):
     """A service, or what it needs, is not as it should be. Its text is meant for the user."""
 
 

@@ -6,10 +6,30 @@ Two questions decide what anybody does with an error:
 ``is_transient``  may the very same request succeed later?
 """
 
+import traceback
 from typing import Any, ClassVar
 
+RED, FAINT, PLAIN = "\x1b[31m", "\x1b[2m", "\x1b[0m"
+"""ANSI colours, as notebooks show them."""
 
-class ApiError(Exception):
+
+class Explained(Exception):
+    """Its text says what happened and what to do next; a traceback would only bury that."""
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows of it, for IPython calls this: one line; in each mode but the
+        usual one (``%tb Plain``, ``%xmode Verbose``) the whole traceback.
+        """
+        from IPython.core.getipython import get_ipython
+
+        shown = getattr(get_ipython(), "InteractiveTB", None)
+        if shown is None or shown.mode != "Context":
+            return traceback.format_exception(self)
+        where = f"{FAINT}%tb Plain shows where.{PLAIN}"
+        return [f"{RED}{type(self).__name__}{PLAIN}: {self}", where]
+
+
+class ApiError(Explained):
     """Base of all; ``str(error)`` is for the caller, ``code`` for programs.
 
     The docstring of an error is its message, unless the code that raises it knows better.

@@ -41,23 +41,53 @@ async def test_each_kind_of_work_is_done_by_each_crew(place: str) -> None:
     assert (table["calls"] > 0).all()
 
 
+async def test_a_load_ends_with_its_block_also_when_that_is_interrupted(place: str) -> None:
+    async with Lab.open(place) as lab:
+        client = await lab.client()
+
+        async def cell() -> None:
+            async with (
+                crash.SteadyLoad(lambda number: client.call("ping"), per_second=50) as load,
+                spike.Gauge(lab, load.now),
+            ):
+                await load.next_call()
+                await asyncio.sleep(60)
+
+        def at_work() -> list[str]:
+            names = (repr(task.get_coro()) for task in asyncio.all_tasks())
+            return [name for name in names if "SteadyLoad" in name or "Gauge" in name]
+
+        running = asyncio.create_task(cell())
+        await eventually(lambda: asyncio.sleep(0, len(lab.log()) > 2))
+        assert at_work()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert not at_work()
+        await lab.settle()
+        done = len(lab.log())
+        await asyncio.sleep(0.2)
+        assert len(lab.log()) == done
+
+
 async def test_a_burst_waits_in_the_queue_and_the_gauge_sees_it(place: str) -> None:
     async with Lab.open(place) as lab:
         client = await lab.client(timeout=60)
         await lab.stop_workers()
-        load = crash.SteadyLoad(lambda number: client.call("ping"), per_second=20)
-        gauge = spike.Gauge(lab, load.now)
-        burst = asyncio.create_task(load.burst(50))
+        async with (
+            crash.SteadyLoad(lambda number: client.call("ping"), per_second=20) as load,
+            spike.Gauge(lab, load.now) as gauge,
+        ):
+            burst = asyncio.create_task(load.burst(50))
 
-        async def all_wait() -> bool:
-            return int((await lab.queues())["ready"]["api.requests"]) > 50
+            async def all_wait() -> bool:
+                return int((await lab.queues())["ready"]["api.requests"]) > 50
 
-        await eventually(all_wait)
-        await lab.start_workers(1)
-        await burst
-        calls = await load.stop()
-        await lab.settle()
-        readings = await gauge.stop()
+            await eventually(all_wait)
+            await lab.start_workers(1)
+            await burst
+            calls = await load.stop()
+            await lab.settle()
+            readings = await gauge.stop()
     assert set(calls["outcome"]) == {"answered"}
     assert len(calls) > 50
     assert readings["at"].is_monotonic_increasing

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from labkit.closing import in_thread
+from labkit.errors import BadArgument
 from labkit.faults.network.connection import Direction
 from labkit.faults.network.relay import Relay
 from labkit.faults.network.tripwire import Tripwire
@@ -86,7 +87,7 @@ class Proxy:
 
     async def bandwidth(self, bytes_per_second: float, direction: Direction | None = None) -> None:
         if bytes_per_second <= 0:
-            raise ValueError("No bytes per second is a black hole: black_hole().")
+            raise BadArgument("No bytes per second is a black hole: black_hole().")
         await self._in_thread(self._relay.change(direction, bandwidth=bytes_per_second))
 
     async def black_hole(self, direction: Direction | None = None) -> None:

@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 from concurrent.futures import Future
 
+from labkit import deadline
+from labkit.errors import BadArgument
+
 HIT_TIMEOUT = 0.5
 """Seconds that the other side has for its answer, which is then thrown away."""
 
@@ -18,13 +21,13 @@ class Tripwire:
 
     def __init__(self, pattern: bytes) -> None:
         if not 0 < len(pattern) <= self.LONGEST:
-            raise ValueError(f"The pattern has {len(pattern)} bytes: 1 to {self.LONGEST} will do.")
+            raise BadArgument(f"The pattern has {len(pattern)} bytes: 1 to {self.LONGEST} will do.")
         self._pattern = pattern
         self._tripped: Future[None] = Future()
 
     async def tripped(self, within: float = 10.0) -> None:
-        """Returns when the connection is cut. Raises ``TimeoutError`` after ``within`` seconds."""
-        async with asyncio.timeout(within):
+        """Returns when the connection is cut. Raises ``NotSettled`` after ``within`` seconds."""
+        async with deadline.within(within, "what was to cut the connection never came by."):
             await asyncio.shield(asyncio.wrap_future(self._tripped))
 
     def has_tripped(self) -> bool:
