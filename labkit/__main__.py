@@ -10,7 +10,25 @@ import asyncio
 import os
 import sys
 
-from labkit.cli import Command, dead_letters, faults, ledger, peek, queues
+try:
+    from labkit.cli import (
+        Command,
+        FreeCommand,
+        dead_letters,
+        faults,
+        ledger,
+        peek,
+        progress,
+        queues,
+        renew,
+    )
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"{missing}. This Python is not the lab's own, which `make up` makes: run "
+        "`.venv/bin/python -m labkit …`."
+    )
+from labkit.broker.management import Broker
+from labkit.errors import NoSuchVhost
 from labkit.place import Place
 from labkit.services.environment import lab_environment
 from labkit.services.errors import ServiceError
@@ -18,12 +36,13 @@ from labkit.ui.printable import printable_lines
 from server.contract.errors import ApiError
 
 COMMANDS: dict[str, Command] = {
-    "ledger": ledger,
     "queues": queues,
     "peek": peek,
     "dead-letters": dead_letters,
     "faults": faults,
 }
+FREE: dict[str, FreeCommand] = {"ledger": ledger, "progress": progress, "renew": renew}
+"""Those that need no running lab."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     place, rest = where.parse_known_args(arguments)
     options = _parser(where).parse_args(rest)
     try:
-        asyncio.run(options.run(Place.of(lab_environment(), place.vhost), options))
+        asyncio.run(_run(place.vhost, options))
     except (ApiError, ServiceError) as error:
         sys.stderr.write(f"{printable_lines(str(error))}\n")
         return 1
@@ -41,6 +60,27 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+async def _run(vhost: str | None, options: argparse.Namespace) -> None:
+    if options.command in FREE:
+        await options.run(options)
+        return
+    place = Place.of(lab_environment(), vhost)
+    if vhost is not None and place.management is not None:
+        await _require(place)
+    await options.run(place, options)
+
+
+async def _require(place: Place) -> None:
+    """Raises ``NoSuchVhost``, with the names of those that there are."""
+    async with Broker(place.management_url) as broker:
+        names = await broker.vhosts()
+    if place.vhost not in names:
+        raise NoSuchVhost(
+            f"The broker has no virtual host {place.vhost!r}; it has: {', '.join(sorted(names))}. "
+            "A notebook's is there once the notebook has opened its lab."
+        )
 
 
 def _where() -> argparse.ArgumentParser:
@@ -57,8 +97,8 @@ def _parser(where: argparse.ArgumentParser) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[where],
     )
-    names = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
+    names = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    for name, command in (COMMANDS | FREE).items():
         text = (command.__doc__ or "").partition("\n")[0]
         its = names.add_parser(name, help=text, description=text)
         its.set_defaults(run=command.run)

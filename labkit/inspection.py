@@ -91,6 +91,14 @@ class Inspection(ABC):
         """
         return await database.rows(self._open_workspace().database_url, table)
 
+    def workers(self) -> pd.DataFrame:
+        """One row for each of the server's processes in this lab, by its name.
+
+        Columns: ``transport`` (str: ``RabbitMQ`` or ``REST``), ``alive`` (bool), ``started``
+        (datetime64[us, UTC]). Those that were stopped in order are not there any more.
+        """
+        return self._open_workspace().workers.table()
+
     def log(self) -> pd.DataFrame:
         """What the workers logged, also those that have ended: one row for each request, by time.
 

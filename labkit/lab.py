@@ -159,7 +159,7 @@ class Lab(Inspection):
             await workspace.begin(keep=keep)
             await self.start_workers(self._worker_count)
             if self._with_rest:
-                self.rest_url = await workspace.workers.start_rest()
+                await self.serve_rest()
         except BaseException:
             await close_all(self.close, grounds.close)
             raise
@@ -230,6 +230,11 @@ class Lab(Inspection):
         self._clients.append(client)
         return await client.connect()
 
+    @property
+    def refused(self) -> int:
+        """How many requests of the lab's clients the broker refused, because the queue was full."""
+        return sum(c.refused for c in self._clients if isinstance(c, AsyncAPIClient))
+
     def _key(self, given: str | Key | None) -> str | None:
         return self.api_key if isinstance(given, Key) else given
 
@@ -263,6 +268,26 @@ class Lab(Inspection):
         except WorkerFailed:
             await workspace.require_services()  # its log says it, in a hundred lines
             raise
+
+    async def have_workers(self, count: int, **settings: Unpack[WorkerSettings]) -> None:
+        """Just so many right workers, with these settings, whatever runs now: for a new beginning
+        in the middle of a lab. Raises as ``start_workers``.
+        """
+        checked("count", count)
+        environment = environment_of(settings)
+        if not self._open_workspace().workers.are(count, environment):
+            await self.stop_workers()
+            await self.start_workers(count, **settings)
+
+    async def serve_rest(self) -> None:
+        """The lab over HTTP, too, at the port of its settings or any free one; its REST clients
+        find it. Raises ``WorkerFailed``.
+        """
+        port = self.settings.get("rest_port", 0)
+        self.rest_url = await self._open_workspace().workers.start_rest(port)
+        for client in self._clients:
+            if isinstance(client, RestClient):
+                client.url = self.rest_url
 
     async def stop_workers(self) -> None:
         """All of them drain and end."""

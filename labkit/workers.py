@@ -7,13 +7,17 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from labkit.errors import WorkerFailed
 from labkit.services import logs, process
 from labkit.services.inherited import inherited
 
+COLUMNS = ["transport", "alive", "started"]
 READY = "ready"
 """The event that a process logs once it serves."""
 RIGHT = ("server", "worker")
@@ -70,6 +74,7 @@ class Workers:
         self._begun: dict[str, logs.Marks] = {}
         """Name → where the log of its last start begins."""
         self._programs: dict[str, tuple[str, ...]] = {}
+        self._started: dict[str, datetime] = {}
         self._settings: dict[str, dict[str, str]] = {}
         """Name → its own settings, beside the lab's."""
         self._program = program
@@ -106,6 +111,25 @@ class Workers:
         """Whether any of them obeys a plan of faults."""
         return any(self._programs[worker.name][0] != RIGHT[0] for worker in self.processes)
 
+    def are(self, count: int, environment: Mapping[str, str]) -> bool:
+        """Whether just so many live, all of the lab's own program, with these settings."""
+        alive = [worker.name for worker in self.processes if worker.alive()]
+        ours = all(self._programs[name] == self._program for name in alive)
+        same = all(self._settings[name] == dict(environment) for name in alive)
+        return len(alive) == count == len(self.processes) and ours and same
+
+    def table(self) -> pd.DataFrame:
+        """One row for each process of now: see ``lab.workers``."""
+        rows = {
+            worker.name: {
+                "transport": "REST" if "rest" in self._programs[worker.name] else "RabbitMQ",
+                "alive": worker.alive(),
+                "started": self._started[worker.name],
+            }
+            for worker in self.processes
+        }
+        return pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS)
+
     async def _supervise(self) -> None:
         while True:
             await asyncio.sleep(RESTART_PAUSE)
@@ -115,9 +139,11 @@ class Workers:
                     own = self._settings[worker.name]
                     self.processes[number] = self._start(kind, *self._programs[worker.name], **own)
 
-    async def start_rest(self) -> str:
-        """The lab over HTTP, too: its URL, when it listens. Raises ``WorkerFailed``."""
-        rest = self._start("rest", "server", "rest", REST_PORT="0")
+    async def start_rest(self, port: int = 0) -> str:
+        """The lab over HTTP, too: its URL, when it listens; at any free port if it is 0. Raises
+        ``WorkerFailed``.
+        """
+        rest = self._start("rest", "server", "rest", REST_PORT=str(port))
         self.processes.append(rest)
         await self._ready(rest)
         return next(
@@ -127,6 +153,7 @@ class Workers:
     def _start(self, kind: str, *program: str, **settings: str) -> process.Process:
         name = f"lab-{self._name}-{kind}"
         self._programs[name] = program
+        self._started[name] = datetime.now(UTC)
         self._settings[name] = settings
         return process.start(
             name,

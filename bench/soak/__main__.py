@@ -21,7 +21,7 @@ DURATION = 600.0
 
 async def main() -> int:
     seed = int(os.environ.get("SEED") or random.randrange(10_000))  # noqa: S311  (no secret)
-    duration = float(os.environ.get("DURATION") or DURATION)
+    duration = _seconds(os.environ.get("DURATION"))
     folder = ROOT / ".lab" / "soak" / str(seed)
     print(f"Soak of {duration:.0f} s with the seed {seed}: {folder}")  # noqa: T201
     async with Lab.open(
@@ -33,6 +33,14 @@ async def main() -> int:
         retry_delays=RETRY_DELAYS,
     ) as lab:
         return await run_and_report(Soak(lab, seed, duration, folder), folder)
+
+
+def _seconds(given: str | None) -> float:
+    """Of DURATION; exits with a sentence for what is no number."""
+    try:
+        return float(given or DURATION)
+    except ValueError:
+        sys.exit(f"DURATION is {given!r}: give seconds, as in `make soak DURATION=600`.")
 
 
 async def run_and_report(soak: Soak, folder: Path) -> int:

@@ -55,6 +55,10 @@ class Broker:
         """Its queues, messages and connections go with it. Deleting none is harmless."""
         await self._do("DELETE", f"vhosts/{_path(vhost)}", also_fine=404)
 
+    async def vhosts(self) -> list[str]:
+        """Their names."""
+        return [vhost["name"] for vhost in await self._do("GET", "vhosts")]
+
     async def queues(self, vhost: str) -> list[dict[str, Any]]:
         """All queues with their counts of this moment.
 
@@ -126,6 +130,9 @@ class Broker:
             response = await self._http.request(method, path, **options)
             if response.status_code != also_fine:
                 response.raise_for_status()
+        except httpx.HTTPStatusError as error:
+            refusal = f"{error.response.status_code} {error.response.reason_phrase} to {path}"
+            raise BrokerAway(self._where, OSError(refusal)) from error
         except httpx.HTTPError as error:
             raise BrokerAway(self._where, error) from error
         return response.json() if response.content and response.is_success else None

@@ -22,3 +22,13 @@ class Command(Protocol):
 
     async def run(self, place: Place, options: argparse.Namespace) -> None:
         """Prints what was asked for. Raises an ``ApiError`` that says the next step."""
+
+
+class FreeCommand(Protocol):
+    """The same, for one that looks at files and needs no running lab."""
+
+    __doc__: str | None
+
+    def arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    async def run(self, options: argparse.Namespace) -> None: ...

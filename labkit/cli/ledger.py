@@ -6,7 +6,6 @@ from pathlib import Path
 from labkit.cli.output import as_text, say, show
 from labkit.errors import Violated
 from labkit.ledger import Ledger
-from labkit.place import Place
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,7 +13,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--operations", action="store_true", help="every single one, too")
 
 
-async def run(place: Place, options: argparse.Namespace) -> None:
+async def run(options: argparse.Namespace) -> None:
     """Raises ``Violated`` for a run in which not every invariant holds."""
     verdict = Ledger.load(options.file)
     if options.operations:

@@ -78,6 +78,8 @@ class AsyncAPIClient(ConnectedCaller):
         self.url = amqp_url
         """Where it connects to, from the next ``connect()`` on."""
         self._api_key = api_key
+        self.refused = 0
+        """How often the broker refused a request, because its queue was full."""
         self._pending: dict[str, Pending] = {}
         self._link: Link | None = None
         self._keeper: asyncio.Task[None]
@@ -169,6 +171,7 @@ class AsyncAPIClient(ConnectedCaller):
             case Outcome.RETURNED:
                 self._refuse(pending, Unroutable())
             case Outcome.REFUSED:
+                self.refused += 1
                 self._refuse(pending, QueueFull())
 
     def _refuse(self, pending: Pending, error: Exception) -> None:

@@ -2,12 +2,15 @@
 
 import asyncio
 
+import aio_pika
 import pandas as pd
 
 from labkit import deadline
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from labkit.services.logs import events
 from server.contract.topology import REQUESTS
 
+PARCELS = "parcels"
 TITLE = "Dune"
 
 
@@ -16,10 +19,12 @@ class TwoWorkersOneRequest(Exercise):
     acknowledged by another one, although you send the request only once.
     """
 
-    tip = (
-        "`lab.start_workers(dies_at=step)` starts a worker that is killed at a "
-        "step: after which step is the book in the database, and before which one is the request "
-        "still unacknowledged? The call has to be under way meanwhile: asyncio.create_task."
+    title = "Written by one, acknowledged by another"
+    stars, minutes, workers = 3, 8, 0
+    tips = (
+        "The first worker has to die between two of its steps, and a second one has to come.",
+        "`lab.start_workers(dies_at=step)` starts a worker that is killed at a step: after which "
+        "step is the book in the database, and before which one is the request acknowledged?",
     )
 
     async def look(self) -> Assessment:
@@ -74,3 +79,164 @@ def _one_request(lines: pd.DataFrame) -> Assessment:
             "comes again."
         )
     return right("Written by one, acknowledged by another, and one book.")
+
+
+class PutBack(Exercise):
+    """In the queue `parcels` are *one*, *two* and *three*. *one* cannot be delivered: have the
+    broker forget it. *two* is not for you: hand it back, so that it waits at its old place, marked
+    as redelivered. *three* you do not touch at all.
+    """
+
+    title = "Two ways to say no"
+    stars, minutes, workers = 1, 3, 0
+    tips = (
+        "Look at the table *Three answers to a delivery*.",
+        "`reject(requeue=False)` for the one, `reject(requeue=True)` for the other. And take no "
+        "more than these two.",
+    )
+
+    async def prepare(self) -> None:
+        await self.publish(PARCELS, b"one", b"two", b"three")
+
+    async def look(self) -> Assessment:
+        queues = await self.lab.queues()
+        if held := int(queues["unacked"][PARCELS]):
+            return wrong(f"You still hold {held} of them: each delivery has to be answered.")
+        async with await aio_pika.connect(self.lab.amqp_url) as connection:
+            channel = await connection.channel()
+            queue, seen = await channel.get_queue(PARCELS), []
+            while (parcel := await queue.get(fail=False)) is not None:
+                seen.append((parcel.body.decode(), bool(parcel.redelivered)))
+        await self._put_as(seen)
+        return _put_back(seen)
+
+    async def _put_as(self, seen: list[tuple[str, bool]]) -> None:
+        """Looking marks each as redelivered: put them in again, so that a second look sees what
+        the first one saw.
+        """
+        async with await aio_pika.connect(self.lab.amqp_url) as connection:
+            channel = await connection.channel()
+            queue = await channel.get_queue(PARCELS)
+            await queue.purge()
+            for name, _ in seen:
+                await channel.default_exchange.publish(aio_pika.Message(name.encode()), PARCELS)
+            marked = [name for name, redelivered in seen if redelivered]
+            if marked and marked[0] == seen[0][0]:
+                await (await queue.get()).reject(requeue=True)
+
+    async def answer(self) -> None:
+        import aio_pika
+
+        async with await aio_pika.connect(self.lab.amqp_url) as connection:
+            channel = await connection.channel()
+            parcels = await channel.get_queue("parcels")
+            await (await parcels.get()).reject(requeue=False)
+            await (await parcels.get()).reject(requeue=True)
+
+
+def _put_back(seen: list[tuple[str, bool]]) -> Assessment:
+    names = [name for name, _ in seen]
+    if names == ["one", "two", "three"]:
+        return not_attempted("All three parcels wait in their order.")
+    if names != ["two", "three"]:
+        return wrong(f"There wait: {', '.join(names) or 'none'}. It should be two, three.")
+    if not seen[0][1]:
+        return wrong("*one* is gone; but *two* was not taken and handed back yet.")
+    if seen[1][1]:
+        return wrong("*three* is marked as redelivered: it was taken, too.")
+    return right("One forgotten, one handed back, one untouched.")
+
+
+class ThreeInHand(Exercise):
+    """In the queue `parcels` are ten. Open a consumer that holds exactly three of them, without an
+    acknowledgement, and keep it open: seven have to stay `ready` for others.
+    """
+
+    title = "Three in hand"
+    stars, minutes, workers = 1, 4, 0
+    tips = (
+        "How many a consumer may hold is said on its channel, before it consumes.",
+        "`channel.set_qos(prefetch_count=3)`, then `queue.consume(...)` with a callback that does "
+        "not acknowledge. Do not close the connection.",
+    )
+
+    async def prepare(self) -> None:
+        await self.publish(PARCELS, *(str(n).encode() for n in range(10)))
+
+    async def look(self) -> Assessment:
+        ready, unacked = map(int, (await self.lab.queues()).loc[PARCELS, ["ready", "unacked"]])
+        if ready == 10:
+            return not_attempted("All ten are ready.")
+        if ready + unacked < 10:
+            return wrong(f"{10 - ready - unacked} are gone: a consumer acknowledged, or no_ack.")
+        if (ready, unacked) != (7, 3):
+            return wrong(f"{ready} are ready, and {unacked} are held. Without a limit it is all.")
+        return right("Three held, seven for others.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        import aio_pika
+
+        connection = await aio_pika.connect(self.lab.amqp_url)
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=3)
+        held: asyncio.Queue[object] = asyncio.Queue()
+        await (await channel.get_queue("parcels")).consume(held.put)
+        for _ in range(3):
+            await held.get()
+
+
+class NothingLost(Exercise):
+    """No worker runs. Send `create_book` for *Dune* (Frank Herbert), and have **two** workers die
+    of it, one after the other, each before its commit. A third one has to do it: one book, and the
+    call is answered, although it was sent once.
+    """
+
+    title = "Twice dead, once done"
+    stars, minutes, workers = 2, 6, 0
+    tips = (
+        "`lab.start_workers(dies_at=step)` kills a worker at a step: take one before `committed`.",
+        "Send the call as a task with a long timeout; `await crash.ended(lab, 'worker-1')` waits "
+        "for a death. Then start the next one.",
+    )
+
+    async def look(self) -> Assessment:
+        books = await self.lab.rows("books_v1")
+        if not (books["title"] == TITLE).any():
+            return not_attempted("There is no Dune.")
+        await self.lab.settle()
+        calls = self.calls("create_book")
+        if len(books) > 1 or calls["id"].nunique() > 1:
+            return wrong("More than one request was answered: send it once, and be patient.")
+        if calls["replayed"].any():
+            return wrong("A worker died *after* its commit: the last one only sent its reply.")
+        if (dead := self._killed()) < 2:
+            return wrong(f"{dead} workers were killed since the exercise began, and two should be.")
+        return right("Two died of it, the third did it, and it was asked for once.")
+
+    def _killed(self) -> int:
+        """Workers that began to consume, and neither answered a request nor ended in order."""
+        killed = 0
+        for log in self.lab.worker_logs.values():
+            since = [e for e in events([log]) if pd.Timestamp(e["time"]) > self.since]
+            said = {event["event"] for event in since}
+            killed += "ready" in said and not said & {"request", "drained"}
+        return killed
+
+    async def answer(self) -> None:
+        import asyncio
+
+        from labkit.experiments import crash
+
+        client = await self.lab.client(timeout=60)
+        book = {"title": "Dune", "author": "Frank Herbert"}
+        call = asyncio.create_task(client.call("create_book", book))
+        for number in (1, 2):
+            await self.lab.start_workers(dies_at="applied")
+            await crash.ended(self.lab, f"worker-{number}")
+        await self.lab.start_workers(1)
+        await call
+
+
+EXERCISES = (PutBack, ThreeInHand, NothingLost, TwoWorkersOneRequest)

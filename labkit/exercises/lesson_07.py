@@ -12,7 +12,12 @@ class AnsweredByTheNext(Exercise):
     may have asked twice.
     """
 
-    tip = "Arm the kill before you call, call in a task of its own, and then see who is left."
+    title = "Answered by the next one"
+    stars, minutes = 2, 6
+    tips = (
+        "Arm the kill before you call, and call in a task of its own.",
+        "`await kill.reached()` returns when it is dead. Then see who is left: no one.",
+    )
 
     async def look(self) -> Assessment:
         died = self._died_at_committed()
@@ -62,3 +67,138 @@ class AnsweredByTheNext(Exercise):
         await self.lab.start_workers(1)
         await call
         await self.lab.settle()
+
+
+class LostReply(Exercise):
+    """Create *Emma* (Jane Austen, 1815) such that the **reply** is lost on its way, and find out
+    what has become of the request: in the end the caller has to have the book, and there has to be
+    one.
+    """
+
+    title = "The reply is lost"
+    stars, minutes = 1, 4
+    tips = (
+        "`lab.faults.messages.drop('reply')` loses the next reply.",
+        "The call ends in `ReplyTimeout`: give it a short timeout, and a key for the second one.",
+    )
+
+    async def look(self) -> Assessment:
+        count = (await self.lab.rows("books_v1"))["title"].tolist().count("Emma")
+        if not count:
+            return not_attempted("There is no Emma.")
+        if not happened(self, "drop reply"):
+            return wrong("Emma is there, but no reply was lost since the exercise began.")
+        if count > 1:
+            return wrong(f"There are {count} of her: the second call had another key, or none.")
+        await self.lab.settle()
+        if not self.calls("create_book")["replayed"].any():
+            return wrong("Emma is there, and her maker does not know: ask again, with the key.")
+        return right("Lost on the way, and asked for again: one book, and the caller has it.")
+
+    async def answer(self) -> None:
+        from labkit import ReplyTimeout
+
+        client = await self.lab.client()
+        emma = {"title": "Emma", "author": "Jane Austen", "year": 1815}
+        await self.lab.faults.messages.drop("reply")
+        try:
+            await client.call("create_book", emma, idempotency_key="emma", timeout=2)
+        except ReplyTimeout:
+            await client.call("create_book", emma, idempotency_key="emma")
+
+
+class DatabaseDies(Exercise):
+    """Twenty books, *Book 1* to *Book 20* by anyone, are asked for. While they are on their way,
+    the database is killed, and started again. In the end there have to be twenty books, once each,
+    and no call may have failed.
+    """
+
+    title = "The database dies"
+    stars, minutes = 2, 6
+    tips = (
+        "`async with await lab.faults.kill('database'):` starts it again at the end of the block.",
+        "Send the calls as tasks *inside* of the block, with a long timeout, and gather them after "
+        "it.",
+    )
+
+    async def look(self) -> Assessment:
+        rows = await self.lab.rows("books_v1")
+        titles = rows["title"][rows["title"].isin([f"Book {n}" for n in range(1, 21)])]
+        if titles.empty:
+            return not_attempted("None of the books is there.")
+        if not happened(self, "kill database"):
+            return wrong("The database was not killed since the exercise began.")
+        if not titles.is_unique:
+            return wrong("Some are there more than once: asked for again without a key?")
+        if len(titles) < 20:
+            return wrong(f"{20 - len(titles)} books are missing.")
+        calls = self.calls("create_book")
+        if not (calls["outcome"] == "retry_scheduled").any() and not (calls["attempt"] > 1).any():
+            return wrong("Twenty books, but none met a dead database: all were done before.")
+        return right("Set aside while the database was gone, and done when it was back.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        client = await self.lab.client(timeout=60)
+        async with await self.lab.faults.kill("database"):
+            books = [{"title": f"Book {n}", "author": "Anyone"} for n in range(1, 21)]
+            calls = [asyncio.create_task(client.call("create_book", book)) for book in books]
+            await asyncio.sleep(1)
+        await asyncio.gather(*calls)
+
+
+class ThroughARestart(Exercise):
+    """No worker runs. Ask for *Dune* (Frank Herbert), have the **broker** killed and started again
+    while the request waits in its queue, and then start a worker: the call has to be answered, and
+    there has to be one book.
+    """
+
+    title = "A request outlives its broker"
+    stars, minutes, workers = 2, 6, 0
+    tips = (
+        "The call is a task with a long timeout; the request is in the queue when `ready` is 1.",
+        "`async with await lab.faults.kill('broker'): ...` and then `await lab.start_workers(1)`.",
+    )
+
+    async def look(self) -> Assessment:
+        books = (await self.lab.rows("books_v1"))["title"].tolist()
+        if "Dune" not in books:
+            return not_attempted("There is no Dune.")
+        if not (happened(self, "kill broker") or happened(self, "restart broker")):
+            return wrong("Dune is there, but the broker was not away since the exercise began.")
+        if books.count("Dune") > 1:
+            return wrong(f"There are {books.count('Dune')} of it.")
+        await self.lab.settle()
+        calls = self.calls("create_book")
+        if calls["id"].nunique() != 1:
+            return wrong(f"{calls['id'].nunique()} requests were answered: one was to be asked.")
+        timeline = self.lab.faults.timeline()
+        down = timeline[timeline["fault"].isin(["kill broker", "restart broker"])]["at"].max()
+        if (await self.lab.rows("books_v1"))["created_at"].iloc[0] < down:
+            return wrong("Dune was made before the broker was killed: no worker should run then.")
+        return right("Persistent, in a durable queue: it was there when the broker came back.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        client = await self.lab.client(timeout=60)
+        dune = {"title": "Dune", "author": "Frank Herbert"}
+        call = asyncio.create_task(client.call("create_book", dune))
+        while not (await self.lab.queues())["ready"].get("api.requests"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        async with await self.lab.faults.kill("broker"):
+            pass
+        await self.lab.start_workers(1)
+        await call
+
+
+def happened(exercise: Exercise, fault: str) -> bool:
+    """Whether it has, since the exercise began."""
+    timeline = exercise.lab.faults.timeline()
+    name = timeline["fault"] + " " + timeline["target"].fillna("")
+    is_it = (timeline["fault"] == fault) | (name == fault)
+    return bool((is_it & (timeline["at"] > exercise.since)).any())
+
+
+EXERCISES = (LostReply, AnsweredByTheNext, DatabaseDies, ThroughARestart)

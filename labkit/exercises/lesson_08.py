@@ -1,5 +1,12 @@
 """Exercises of ``08_backpressure_and_scaling``."""
 
+import asyncio
+
+import pandas as pd
+
+from labkit.client.errors import QueueFull
+from labkit.database import connect
+from labkit.errors import BadArgument
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
 VOLUMES = 100
@@ -7,22 +14,44 @@ VOLUMES = 100
 
 class Encyclopedia(Exercise):
     """An encyclopedia has 100 volumes: *Volume 1* to *Volume 100*, by Denis Diderot. Create them,
-    all asked at once, each with an idempotency key of its own. The queue does not hold so many.
-    In the end every volume has to be there, once.
+    all asked at once, each with an idempotency key of its own. But the queue, which holds twenty,
+    is full of other requests, and no worker runs yet: start it when the volumes have been asked
+    for. In the end every volume has to be there, once.
     """
 
-    tip = (
-        "QueueFull is definite: this request was not taken, and nothing was done. Wait, each time "
-        "a little longer and never exactly as long as the others, and ask again with the same key."
+    _refused = 0
+
+    title = "An encyclopedia through a narrow door"
+    stars, minutes = 3, 8
+    workers = None
+    tips = (
+        "`QueueFull` is definite: this request was not taken, and nothing was done.",
+        "Wait, each time a little longer and never exactly as long as the others, and ask again "
+        "with the same key.",
     )
+
+    async def prepare(self) -> None:
+        """A full queue: how many it holds is a setting of the lab."""
+        if "max_queue_length" not in self.lab.settings:
+            raise BadArgument("This lab's queue has no limit: Lab.open('08', max_queue_length=20).")
+        await self.lab.have_workers(0)
+        client = await self.lab.client()
+        while True:
+            pings = [client.call("ping", timeout=1) for _ in range(20)]
+            ended = await asyncio.gather(*pings, return_exceptions=True)
+            if any(isinstance(each, QueueFull) for each in ended):
+                break
+        self._refused = self.lab.refused
 
     async def look(self) -> Assessment:
         titles = [f"Volume {number}" for number in range(1, VOLUMES + 1)]
-        await self.lab.settle()
         rows = await self.lab.rows("books_v1")
         counts = rows["title"].value_counts().reindex(titles, fill_value=0)
         if not counts.any():
             return not_attempted("None of the volumes is there.")
+        await self.lab.settle()
+        rows = await self.lab.rows("books_v1")
+        counts = rows["title"].value_counts().reindex(titles, fill_value=0)
         if (counts > 1).any():
             some = ", ".join(counts[counts > 1].index[:3])
             return wrong(
@@ -43,6 +72,11 @@ class Encyclopedia(Exercise):
             return wrong(
                 "They are all there, this time. But not every request had an idempotency key: had "
                 "one ended in ReplyTimeout, asking again could have doubled its volume."
+            )
+        if self.lab.refused == self._refused:
+            return wrong(
+                "They are all there; but the broker refused none, so they were not all asked at "
+                "once. asyncio.gather sends them together."
             )
         return right("A hundred requests through a queue for twenty: refused, and not lost.")
 
@@ -65,4 +99,153 @@ class Encyclopedia(Exercise):
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                     pause = min(pause * 2, 2)
 
-        await asyncio.gather(*(create(number) for number in range(1, 101)))
+        volumes = asyncio.gather(*(create(number) for number in range(1, 101)))
+        await asyncio.sleep(1)
+        await self.lab.start_workers(1)
+        await volumes
+
+
+class TwelveWait(Exercise):
+    """No worker runs. Have twelve `ping`s wait in `api.requests`, and then have all of them
+    answered: none of the twelve callers may give up.
+    """
+
+    title = "Waiting is not failing"
+    stars, minutes, workers = 1, 3, 0
+    tips = (
+        "Calls that wait are tasks: `asyncio.create_task(client.call('ping', timeout=60))`.",
+        "A worker that comes too late finds requests that have expired.",
+    )
+
+    async def look(self) -> Assessment:
+        waiting = await self.ready("api.requests")
+        pings = self.calls("ping")
+        if waiting:
+            return wrong(f"{waiting} requests wait: start a worker, before they expire.")
+        if pings.empty:
+            return not_attempted("No ping was answered since.")
+        outcomes = pings["outcome"].value_counts().to_dict()
+        if outcomes.get("expired"):
+            return wrong(f"{outcomes['expired']} of them had expired when a worker came.")
+        if len(pings) != 12:
+            return wrong(f"{len(pings)} pings were answered, and twelve should be.")
+        began = pd.to_datetime(pings["time"], utc=True, format="ISO8601")
+        if (began.max() - began.min()).total_seconds() > 5:
+            return wrong("They were answered one by one, not out of a queue in which they waited.")
+        return right("Twelve waited, twelve were answered.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        client = await self.lab.client()
+        calls = [asyncio.create_task(client.call("ping", timeout=60)) for _ in range(12)]
+        while (await self.lab.queues())["ready"].get("api.requests", 0) < 12:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await self.lab.start_workers(1)
+        await asyncio.gather(*calls)
+
+
+class TheDeadAndTheLiving(Exercise):
+    """No worker runs. Have five requests `create_book` wait whose callers have given up, *Late 1*
+    to *Late 5*, and behind them five whose callers still wait, *Alive 1* to *Alive 5*. Then start a
+    worker: it has to make five books, and to skip five.
+    """
+
+    title = "The dead and the living"
+    stars, minutes, workers = 2, 5, 0
+    tips = (
+        "How long a caller waits is the `timeout` of its call, and the request's deadline.",
+        "Gather the first five with `return_exceptions=True`; start the others as tasks.",
+    )
+
+    async def look(self) -> Assessment:
+        if self.calls().empty:
+            return not_attempted("No worker has seen a request since.")
+        await self.lab.settle()
+        rows = await self.lab.rows("books_v1")
+        titles = sorted(rows["title"])
+        if titles != [f"Alive {n}" for n in range(1, 6)]:
+            return wrong(f"The library has {titles}: five should be there, and none that is late.")
+        expired = int((self.calls()["outcome"] == "expired").sum())
+        if expired != 5:
+            return wrong(f"{expired} requests were skipped as expired, and five should be.")
+        return right("Five were skipped, without a look at the database, and five were served.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        client = await self.lab.client()
+
+        late = [{"title": f"Late {n}", "author": "Anyone"} for n in range(1, 6)]
+        calls = [client.call("create_book", book, timeout=0.3) for book in late]
+        await asyncio.gather(*calls, return_exceptions=True)
+        alive = [{"title": f"Alive {n}", "author": "Anyone"} for n in range(1, 6)]
+        calls = [client.call("create_book", book, timeout=60) for book in alive]
+        waiting = asyncio.gather(*calls)
+        await self.lab.start_workers(1)
+        await waiting
+
+
+class ChooseAPrefetch(Exercise):
+    """Each book by the author *waits* takes the database 0.1 s. Start **one** worker, with a
+    prefetch of your choice, and have it make *Slow 1* to *Slow 40* by *waits*: at least six at a
+    time, but no more than ten may be in its hands.
+    """
+
+    title = "Choose a prefetch"
+    stars, minutes, workers = 2, 6, 0
+    tips = (
+        "The prefetch is how many one worker may hold. Which numbers does the task allow?",
+        "`lab.start_workers(1, prefetch=...)`, and all forty calls at once.",
+    )
+
+    async def prepare(self) -> None:
+        connection = await connect(self.lab.database_url)
+        await connection.execute(SLOW)
+        await connection.close()
+
+    async def look(self) -> Assessment:
+        await self.lab.settle(60)
+        titles = (await self.lab.rows("books_v1"))["title"]
+        slow = titles[titles.str.startswith("Slow ")]
+        if slow.empty:
+            return not_attempted("None of the slow books is there.")
+        if slow.nunique() < 40:
+            return wrong(f"{slow.nunique()} of the forty are there.")
+        calls = self.calls("create_book")
+        if calls["worker"].nunique() > 1:
+            return wrong(f"{calls['worker'].nunique()} workers did it; one was asked for.")
+        most = held_at_once(calls)
+        if most < 6:
+            return wrong(f"At most {most} at a time: a larger prefetch, or all calls at once.")
+        if most > 10:
+            return wrong(f"{most} were in its hands at a time: others could not have them.")
+        return right(f"At most {most} at a time: quick, and fair to a second worker.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        client = await self.lab.client(timeout=60)
+        await self.lab.start_workers(1, prefetch=8)
+        books = [{"title": f"Slow {n}", "author": "waits"} for n in range(1, 41)]
+        await asyncio.gather(*(client.call("create_book", book) for book in books))
+
+
+def held_at_once(calls: pd.DataFrame) -> int:
+    """The most that were between their delivery and their reply at one moment."""
+    ended = pd.to_datetime(calls["time"], utc=True, format="ISO8601")
+    began = ended - pd.to_timedelta(calls["ms"], unit="ms")
+    steps = pd.concat([pd.Series(1, index=began), pd.Series(-1, index=ended)]).sort_index()
+    return int(steps.cumsum().max())
+
+
+SLOW = """
+CREATE SCHEMA IF NOT EXISTS slow;
+CREATE OR REPLACE FUNCTION slow.waits() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_sleep(0.1); RETURN NEW; END $$;
+DROP TRIGGER IF EXISTS slow ON books_v1;
+CREATE OR REPLACE TRIGGER waits BEFORE INSERT ON books_v1
+    FOR EACH ROW WHEN (NEW.author = 'waits') EXECUTE FUNCTION slow.waits();
+"""
+
+EXERCISES = (TwelveWait, TheDeadAndTheLiving, ChooseAPrefetch, Encyclopedia)

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from labkit.lab import Lab
 
 TITLE = "Dune"
 
@@ -13,7 +14,15 @@ class TheOtherDoor(Exercise):
     and the second reply has to say that it is replayed.
     """
 
-    tip = "Both servers look into the same table of idempotency keys."
+    title = "Through the other door"
+    stars, minutes, workers = 2, 5, None
+    tips = (
+        "What settles an unknown outcome? And does it matter which way the second request takes?",
+        "Both servers look into the same table of idempotency keys.",
+    )
+
+    async def prepare(self) -> None:
+        await both_serve(self.lab)
 
     async def look(self) -> Assessment:
         books = await self.lab.rows("books_v1")
@@ -49,3 +58,131 @@ def _two_doors(calls: pd.DataFrame) -> Assessment:
             "The second request has to be the same as the first, key and book."
         )
     return right("Two doors, one library: the key is known behind both.")
+
+
+async def both_serve(lab: Lab) -> None:
+    """A worker and a REST server run, whatever has been killed before."""
+    workers = lab.workers()
+    serving = set(workers["transport"][workers["alive"]])
+    if "RabbitMQ" not in serving:
+        await lab.start_workers(1)
+    if "REST" not in serving:
+        await lab.serve_rest()
+
+
+class WrittenHereReadThere(Exercise):
+    """Create *Emma* (Jane Austen) over RabbitMQ, and read her over REST, by the id that you got."""
+
+    title = "Written here, read there"
+    stars, minutes, workers = 1, 2, None
+    tips = (
+        "Both clients have the same methods.",
+        "`get_book` takes `{'id': ...}`.",
+    )
+
+    async def prepare(self) -> None:
+        await both_serve(self.lab)
+
+    async def look(self) -> Assessment:
+        await self.lab.settle()
+        made, read = self.calls("create_book"), self.calls("get_book")
+        made, read = made[made["outcome"] == "ok"], read[read["outcome"] == "ok"]
+        if made.empty:
+            return not_attempted("No book was created since.")
+        if read.empty:
+            return wrong("A book was created, and not read with `get_book` yet.")
+        if set(made["worker"]) & set(read["worker"]):
+            return wrong("Both went through the same server: use the other client for one.")
+        if self.lab.workers()["transport"][made["worker"].iloc[0]] != "RabbitMQ":
+            return wrong("The other way round: create over RabbitMQ, read over REST.")
+        return right("Two doors, one library.")
+
+    async def answer(self) -> None:
+        rest, rabbitmq = await self.lab.rest_client(), await self.lab.client()
+        emma = await rabbitmq.call("create_book", {"title": "Emma", "author": "Jane Austen"})
+        await rest.call("get_book", {"id": emma["id"]})
+
+
+class InTurns(Exercise):
+    """Measure `ping` over both, as a fair comparison does: at least 200 calls each, in turns, so
+    that whatever your machine is busy with hurts both. (At least three turns each.)
+    """
+
+    title = "A fair measurement"
+    stars, minutes, workers = 2, 6, None
+    tips = (
+        "REST, RabbitMQ, REST, RabbitMQ … : what did `benchmark.compare` do above?",
+        "`for turn in range(4): for client in clients.values(): ...`, with 60 calls in each.",
+    )
+
+    async def prepare(self) -> None:
+        await both_serve(self.lab)
+
+    async def look(self) -> Assessment:
+        await self.lab.settle()
+        pings = self.calls("ping")
+        if pings.empty:
+            return not_attempted("No ping was answered since.")
+        counts = pings["worker"].value_counts()
+        if len(counts) < 2:
+            return wrong(f"All {len(pings)} pings went through one server.")
+        if counts.min() < 200:
+            return wrong(f"{counts.min()} calls on one side: at least 200 on each.")
+        changes = (pings["worker"] != pings["worker"].shift()).sum()
+        if changes < 6:
+            return wrong(
+                f"The servers took turns {changes} times: first all of one, then all of the other, "
+                "is not fair if the machine gets busy in between."
+            )
+        return right("In turns: what hurt one, hurt both.")
+
+    async def answer(self) -> None:
+        clients = [await self.lab.rest_client(), await self.lab.client()]
+        for _ in range(4):
+            for client in clients:
+                for _ in range(60):
+                    await client.call("ping")
+
+
+class NotAtTheSameTime(Exercise):
+    """Every server is away: `lab.stop_workers()`. Ask for *Away 1* to *Away 20* in this moment,
+    over the transport that does not need its server to be there, and start one afterwards. All
+    twenty have to be there, once.
+    """
+
+    title = "Not at the same time"
+    stars, minutes, workers = 1, 4, None
+    tips = (
+        "Over REST each of these calls fails at once: there is no one to take it.",
+        "Twenty tasks over RabbitMQ, then `await lab.start_workers(1)`.",
+    )
+
+    async def prepare(self) -> None:
+        await both_serve(self.lab)
+
+    async def look(self) -> Assessment:
+        titles = (await self.lab.rows("books_v1"))["title"]
+        away = titles[titles.str.startswith("Away ")]
+        if away.empty:
+            return not_attempted("None of the twenty is there.")
+        if len(away) != 20 or away.nunique() != 20:
+            return wrong(f"There are {len(away)} rows of {away.nunique()} books, not of twenty.")
+        calls = self.calls("create_book")
+        if self.lab.workers()["started"][calls["worker"].iloc[0]] < self.since:
+            return wrong("All twenty are there; but their server was there, too, all the time.")
+        return right("Asked while no one was there, and done when one came.")
+
+    async def answer(self) -> None:
+        import asyncio
+
+        client = await self.lab.client(timeout=60)
+        await self.lab.stop_workers()
+        books = [{"title": f"Away {n}", "author": "Anyone"} for n in range(1, 21)]
+        calls = [asyncio.create_task(client.call("create_book", book)) for book in books]
+        while (await self.lab.queues())["ready"].get("api.requests", 0) < 20:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+        await self.lab.start_workers(1)
+        await asyncio.gather(*calls)
+
+
+EXERCISES = (WrittenHereReadThere, NotAtTheSameTime, TheOtherDoor, InTurns)

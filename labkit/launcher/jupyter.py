@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from labkit import own_notebooks
 from labkit.launcher import venv
 from labkit.services import handshake, ports
 from labkit.services.environment import ROOT
@@ -15,12 +16,13 @@ NAME = "jupyter"
 PORT = 8888
 START_DEADLINE = 90.0
 TRIES = 4
-FIRST_PAGE = "notebooks/00_start_here.ipynb"
+FIRST_PAGE = "my_work/00_start_here.ipynb"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
 async def up(home: Home) -> str:
     """Start JupyterLab, or adopt the one that runs; says where it is."""
+    own_notebooks.make()
     running = find(NAME, home.run_dir)
     if running is not None and await adopted(running, lambda: _wait(running, home)):
         return f"port {home.port(NAME)} (ran already)"

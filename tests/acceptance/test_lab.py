@@ -11,10 +11,8 @@ import pytest
 
 from labkit import Lab
 from labkit.errors import LabNotOpen, NoSuchTable
-from labkit.exercises import Exercise
 from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
-from labkit.exercises.lesson_03 import MoveToVersion2
 from labkit.exercises.lesson_04 import ImpatientClient
 from labkit.exercises.lesson_08 import Encyclopedia
 from labkit.exercises.lesson_09 import TheOtherDoor
@@ -124,20 +122,6 @@ async def test_workers_end_with_their_kernel(place: str) -> None:
         os.kill(int(done.stdout), 0)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [OneStays, OneBookTwoCalls, MoveToVersion2, ImpatientClient, Encyclopedia, TheOtherDoor],
-)
-async def test_each_exercise_knows_no_attempt_from_a_solution(
-    place: str, kind: type[Exercise]
-) -> None:
-    async with Lab.open(place, rest=kind is TheOtherDoor) as lab:
-        exercise = kind(lab)
-        assert (await exercise.check()).outcome == "not attempted"
-        await paste(exercise)
-        assert (await exercise.check()).outcome == "right"
-
-
 async def test_what_happened_before_a_reset_is_no_part_of_an_answer(place: str) -> None:
     dune = {"title": "Dune", "author": "Frank Herbert"}
     async with Lab.open(place, rest=True) as lab:
@@ -211,13 +195,6 @@ async def test_volumes_that_are_missing_nameless_or_doubled_are_told_apart(place
         assert "not every request had an idempotency key" in repr(await exercise.check())
         await create(7)
         assert "1 of them more than once: Volume 7 …" in repr(await exercise.check())
-
-
-async def test_the_encyclopedia_goes_through_a_queue_for_twenty(place: str) -> None:
-    async with Lab.open(place, prefetch=1, max_queue_length=20) as lab:
-        exercise = Encyclopedia(lab)
-        await paste(exercise)
-        assert (await exercise.check()).outcome == "right"
 
 
 async def test_a_lab_that_is_down_is_not_taken_for_a_wrong_answer(place: str) -> None:
