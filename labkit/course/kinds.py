@@ -102,7 +102,8 @@ class Number(Kind):
         return f"off by {abs(predicted - measured):g}"
 
     def said(self, answer: Any) -> str:
-        return f"{answer:,} {self.unit}".strip()
+        unit = self.unit.removesuffix("s") if answer == 1 else self.unit
+        return f"{answer:,} {unit}".strip()
 
     def entry(self, answer: Any, keep: Keep) -> Any:
         import ipywidgets

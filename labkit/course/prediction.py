@@ -117,11 +117,11 @@ class Comparison:
 
     def _lines(self) -> list[str]:
         kind, made = self.prediction.kind, self.prediction.made
-        measured = f"measured: {kind.said(self.measured)}"
+        it_was = f"it was: {kind.said(self.measured)}"
         if made is None:
-            return [f"○ no prediction · {measured}"]
+            return [f"○ no prediction · {it_was}"]
         off = kind.off(made, self.measured)
-        return [f"{'✓' if self.right else '✗'} predicted: {kind.said(made)} · {measured} · {off}"]
+        return [f"{'✓' if self.right else '✗'} predicted: {kind.said(made)} · {it_was} · {off}"]
 
     def __repr__(self) -> str:
         return "\n".join([*self._lines(), *([f"Why: {self.why}"] if self.why else [])])

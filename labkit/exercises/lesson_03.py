@@ -97,9 +97,12 @@ class OneField(Exercise):
 EMMA = {"title": "Emma", "genre": "Novel", "isbn": "9780141439587", "year": 1815}
 
 
+POEMS = 120
+
+
 class AllPages(Exercise):
-    """Forty poems have got into the library: books of the genre *Poetry*, in version 2. Delete all
-    of them, and nothing else. One page of `get_books` does not show all of them.
+    """A hundred and twenty poems have got into the library: books of the genre *Poetry*, in version
+    2. Delete all of them, and nothing else. One page of `get_books` does not show all of them.
     """
 
     title = "Every page"
@@ -113,7 +116,7 @@ class AllPages(Exercise):
     async def prepare(self) -> None:
         client = await self.lab.client()
         author = await client.call("create_author", {"name": "Sappho"}, version="v2")
-        kinds = [(f"Poem {n}", "Poetry") for n in range(40)] + [
+        kinds = [(f"Poem {n}", "Poetry") for n in range(POEMS)] + [
             (f"Play {n}", "Drama") for n in (1, 2)
         ]
         books = [{"title": t, "genre": g, "author_id": author["id"]} for t, g in kinds]
@@ -122,13 +125,13 @@ class AllPages(Exercise):
     async def look(self) -> Assessment:
         genres = (await self.lab.rows("books_v2"))["genre"].value_counts()
         poems, plays = int(genres.get("Poetry", 0)), int(genres.get("Drama", 0))
-        if poems == 40 and plays == 2:
-            return not_attempted("All forty are there.")
+        if poems == POEMS and plays == 2:
+            return not_attempted("All of them are there.")
         if plays < 2:
             return wrong(f"{2 - plays} of the two plays are gone, too. `await exercise.begin()`.")
         if poems:
             return wrong(f"{poems} poems are left: did you follow `next` to the last page?")
-        return right("Forty poems on several pages, and none is left.")
+        return right("Several pages of poems, and none is left.")
 
     async def answer(self) -> None:
         client = await self.lab.client()

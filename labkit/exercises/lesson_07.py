@@ -1,5 +1,7 @@
 """Exercises of ``07_failure_injection``."""
 
+import pandas as pd
+
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from server.contract.topology import REQUESTS
 
@@ -132,10 +134,17 @@ class DatabaseDies(Exercise):
             return wrong("Some are there more than once: asked for again without a key?")
         if len(titles) < 20:
             return wrong(f"{20 - len(titles)} books are missing.")
-        calls = self.calls("create_book")
-        if not (calls["outcome"] == "retry_scheduled").any() and not (calls["attempt"] > 1).any():
+        if not self._met_it():
             return wrong("Twenty books, but none met a dead database: all were done before.")
         return right("Set aside while the database was gone, and done when it was back.")
+
+    def _met_it(self) -> bool:
+        """Whether an attempt was made, in vain, while the database was away."""
+        calls = self.calls("create_book")
+        at = pd.to_datetime(calls["time"], utc=True, format="ISO8601")
+        in_vain = at[calls["outcome"] == "retry_scheduled"]
+        kills = those(self, "kill database")
+        return any(in_vain.between(k["at"], k["healed"]).any() for _, k in kills.iterrows())
 
     async def answer(self) -> None:
         import asyncio
@@ -173,8 +182,8 @@ class ThroughARestart(Exercise):
         calls = self.calls("create_book")
         if calls["id"].nunique() != 1:
             return wrong(f"{calls['id'].nunique()} requests were answered: one was to be asked.")
-        timeline = self.lab.faults.timeline()
-        down = timeline[timeline["fault"].isin(["kill broker", "restart broker"])]["at"].max()
+        away = pd.concat([those(self, "kill broker"), those(self, "restart broker")])
+        down = away["at"].max()
         if (await self.lab.rows("books_v1"))["created_at"].iloc[0] < down:
             return wrong("Dune was made before the broker was killed: no worker should run then.")
         return right("Persistent, in a durable queue: it was there when the broker came back.")
@@ -195,10 +204,15 @@ class ThroughARestart(Exercise):
 
 def happened(exercise: Exercise, fault: str) -> bool:
     """Whether it has, since the exercise began."""
+    return len(those(exercise, fault)) > 0
+
+
+def those(exercise: Exercise, fault: str) -> pd.DataFrame:
+    """Rows of the timeline since then: ``fault`` is its name, with or without its target."""
     timeline = exercise.lab.faults.timeline()
-    name = timeline["fault"] + " " + timeline["target"].fillna("")
-    is_it = (timeline["fault"] == fault) | (name == fault)
-    return bool((is_it & (timeline["at"] > exercise.since)).any())
+    with_target = timeline["fault"] + " " + timeline["target"].fillna("")
+    is_it = (timeline["fault"] == fault) | (with_target == fault)
+    return timeline[is_it & (timeline["at"] > exercise.since)]
 
 
 EXERCISES = (LostReply, AnsweredByTheNext, DatabaseDies, ThroughARestart)

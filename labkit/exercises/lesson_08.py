@@ -8,6 +8,7 @@ from labkit.client.errors import QueueFull
 from labkit.database import connect
 from labkit.errors import BadArgument
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from labkit.services.logs import events
 
 VOLUMES = 100
 
@@ -122,11 +123,10 @@ class TwelveWait(Exercise):
         pings = self.calls("ping")
         if waiting:
             return wrong(f"{waiting} requests wait: start a worker, before they expire.")
+        if expired := int((self.calls()["outcome"] == "expired").sum()):
+            return wrong(f"{expired} of them had expired when a worker came.")
         if pings.empty:
             return not_attempted("No ping was answered since.")
-        outcomes = pings["outcome"].value_counts().to_dict()
-        if outcomes.get("expired"):
-            return wrong(f"{outcomes['expired']} of them had expired when a worker came.")
         if len(pings) != 12:
             return wrong(f"{len(pings)} pings were answered, and twelve should be.")
         began = pd.to_datetime(pings["time"], utc=True, format="ISO8601")
@@ -218,9 +218,14 @@ class ChooseAPrefetch(Exercise):
         most = held_at_once(calls)
         if most < 6:
             return wrong(f"At most {most} at a time: a larger prefetch, or all calls at once.")
-        if most > 10:
-            return wrong(f"{most} were in its hands at a time: others could not have them.")
-        return right(f"At most {most} at a time: quick, and fair to a second worker.")
+        if (prefetch := self._prefetch(calls["worker"].iloc[0])) > 10:
+            return wrong(f"It may hold {prefetch}: what it holds, a second worker cannot have.")
+        return right(f"At most {prefetch} at a time: quick, and fair to a second worker.")
+
+    def _prefetch(self, worker: str) -> int:
+        """That of its last start, as it logged it."""
+        log = events([self.lab.worker_logs[worker]])
+        return [int(event["prefetch"]) for event in log if event["event"] == "ready"][-1]
 
     async def answer(self) -> None:
         import asyncio

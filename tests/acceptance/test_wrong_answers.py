@@ -1,0 +1,468 @@
+"""What students try first: each is told from the solution, and answered with what helps."""
+
+import ast
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from labkit import Lab
+from tests.acceptance.test_exercises import opened
+
+TRIES: dict[str, list[tuple[str, str]]] = {
+    "01/OneStays": [
+        ("q = await channel.get_queue('letters'); await q.get()", "not acknowledged"),
+        ("await (await channel.get_queue('letters')).purge()", "letters is empty"),
+        (
+            "await (await channel.get_queue('letters')).purge(); await put('letters', 'three')",
+            "Only *three* should be, the one sent",
+        ),
+    ],
+    "01/Survivor": [
+        ("await channel.declare_queue('archive')", "not durable"),
+        ("await channel.declare_queue('archive', durable=True)", "archive is empty"),
+        (
+            "await channel.declare_queue('archive', durable=True); await put('archive', 'x')",
+            "which is transient",
+        ),
+    ],
+    "01/TwoReaders": [
+        ("await channel.declare_queue('anna', durable=True)", "no queue named boris"),
+        (
+            "for n in ('anna', 'boris'):\n"
+            "    await channel.declare_queue(n, durable=True); await put(n, 'x')",
+            "not from the exchange news",
+        ),
+        (
+            "news = await channel.declare_exchange('news', 'fanout')\n"
+            "for n in ('anna', 'boris'):\n"
+            "    await channel.declare_queue(n, durable=True)\n"
+            "await news.publish(aio_pika.Message(b'x'), '', mandatory=False)",
+            "Was the queue bound",
+        ),
+    ],
+    "01/OneOut": [
+        ("q = await channel.get_queue('crowd'); await (await q.get()).ack()", "still there"),
+        ("q = await channel.get_queue('crowd'); [await q.get() for _ in range(7)]", "still holds"),
+        ("await (await channel.get_queue('crowd')).purge()", "In crowd there is: nothing"),
+    ],
+    "02/OneBookTwoCalls": [
+        ("for _ in range(2): await client.call('create_book', BRAVE)", "2 rows"),
+        ("await client.call('create_book', BRAVE, idempotency_key='k')", "no call since"),
+        (
+            "for _ in range(2): await client.call('create_book', BRAVE | {'year': 1931}, "
+            "idempotency_key='k')",
+            "1931",
+        ),
+    ],
+    "02/ByHand": [
+        ("await channel.declare_queue('my-replies', durable=True)", "is empty"),
+        (
+            "await channel.declare_queue('my-replies', durable=True)\n"
+            "await ping('my-replies', 'other')",
+            "not 'by-hand'",
+        ),
+        (
+            "await channel.declare_queue('my-replies', durable=True)\n"
+            "await ping('my-replies', 'by-hand', auth='made up')",
+            "unauthorized",
+        ),
+    ],
+    "02/TenAtOnce": [
+        ("await client.call('create_book', PART | {'title': 'Part 1'})", "1 rows of 1 parts"),
+        (
+            "await asyncio.gather(*(client.call('create_book', PART | {'title': f'Part {n}'}) "
+            "for n in range(1, 11)))",
+            "have another year",
+        ),
+        (
+            "for n in range(1, 11):\n"
+            "    b = await client.call('create_book', PART | {'title': f'Part {n}'})\n"
+            "    await client.call('update_book', {'id': b['id'], 'year': 1900 + b['id']})",
+            "one after the other",
+        ),
+    ],
+    "02/AfterTheTimeout": [
+        ("await lab.start_workers(1); await client.call('create_book', DUNE)", "had timed out"),
+        (
+            "await give_up(client.call('create_book', DUNE, timeout=0.3)); "
+            "await lab.start_workers(1); await client.call('create_book', DUNE)",
+            "Without an idempotency key",
+        ),
+        (
+            "await lab.start_workers(1)\nfor _ in range(2): await client.call('create_book', DUNE)",
+            "2 rows of Dune",
+        ),
+    ],
+    "03/OneField": [
+        ("await client.call('update_book', {'id': 1, 'year': 1815}, version='v2')", "should be"),
+        ("await client.call('delete_book', {'id': 1}, version='v2')", "0 books"),
+        (
+            "await client.call('create_book', {'title': 'Emma', 'author_id': 1, 'year': 1815}, "
+            "version='v2')",
+            "2 books",
+        ),
+    ],
+    "03/MoveToVersion2": [
+        (
+            "await client.call('create_book', {'title': CASUAL, 'author': 'J.K. Rowling'})",
+            "pass version='v2'",
+        ),
+        (
+            "a = await client.call('create_author', {'name': 'J.K. Rowling'}, version='v2')\n"
+            "await client.call('create_book', {'title': CASUAL, 'author_id': a['id']}, "
+            "version='v2')",
+            "2 authors",
+        ),
+        (
+            "await client.call('create_book', {'title': CASUAL, 'author_id': 1}, version='v2')",
+            "update_book changes",
+        ),
+    ],
+    "03/AllPages": [
+        (
+            "page = await client.call('get_books', {'genre': 'Poetry'}, version='v2')\n"
+            "for b in page['books']:\n"
+            "    await client.call('delete_book', {'id': b['id']}, version='v2')",
+            "poems are left",
+        ),
+        (
+            "for b in (await lab.rows('books_v2'))['id']:\n"
+            "    await client.call('delete_book', {'id': int(b)}, version='v2')",
+            "2 of the two plays",
+        ),
+        ("await client.call('delete_book', {'id': 1}, version='v2')", ""),
+    ],
+    "03/OnlyLook": [
+        (
+            "await client.call('create_author', {'name': 'Ravi'}, version='v2')",
+            "no user named Ravi",
+        ),
+        (
+            "await lab.admin('users', 'add', 'Ravi')\n"
+            "await client.call('create_author', {'name': 'Ravi'}, version='v2')",
+            "with the lab's own key",
+        ),
+        (
+            "await lab.admin('users', 'add', 'Ravi')\n"
+            "other = await lab.client(api_key='made up')\n"
+            "await other.request('create_author', {'name': 'Ravi'}, version='v2')",
+            "should be forbidden",
+        ),
+    ],
+    "04/KeyReused": [
+        ("await client.call('create_book', DUNE)", "under the key `mine`"),
+        (
+            "await client.call('create_book', DUNE, idempotency_key='mine')",
+            "nothing was key_reused",
+        ),
+        (
+            "await client.call('create_book', DUNE, idempotency_key='mine')\n"
+            "await client.call('create_book', DUNE | {'year': 1}, idempotency_key='other')",
+            "2 books",
+        ),
+    ],
+    "04/TwoCopies": [
+        (
+            "for _ in range(4): await client.call('create_book', EMMA, idempotency_key='k')",
+            "one copy",
+        ),
+        ("for _ in range(4): await client.call('create_book', EMMA)", "4 copies"),
+        ("for _ in range(2): await client.call('create_book', EMMA)", "sent twice"),
+    ],
+    "04/ImpatientClient": [
+        (
+            "for t in ('Dune', 'Emma', 'Ulysses'):\n"
+            "    for _ in range(5): await client.call('create_book', DUNE | {'title': t})",
+            "made more than once",
+        ),
+        ("await client.call('create_book', DUNE, idempotency_key='k')", "Missing: Emma"),
+        (
+            "for t in ('Dune', 'Emma', 'Ulysses'):\n"
+            "    for _ in range(5):\n"
+            "        await client.call('create_book', DUNE | {'title': t}, idempotency_key=t)",
+            "one call after the other",
+        ),
+    ],
+    "04/YourOwnConsumer": [
+        ("await (await channel.get_queue('payments')).purge()", "they are lost"),
+        ("q = await channel.get_queue('payments'); await q.get()", "not acknowledged"),
+        (
+            "q = await channel.get_queue('payments'); await q.purge()\n"
+            "for n in range(1, 11): await sql(f\"INSERT INTO payments VALUES ('payment-{n}', 1)\")",
+            "wrong amounts",
+        ),
+    ],
+    "05/PutBack": [
+        ("q = await channel.get_queue('parcels'); await (await q.get()).ack()", "handed back yet"),
+        ("q = await channel.get_queue('parcels'); await q.get()", "still hold 1"),
+        (
+            "q = await channel.get_queue('parcels'); await (await q.get()).ack()\n"
+            "got = [await q.get(), await q.get()]\n"
+            "for p in reversed(got): await p.reject(requeue=True)",
+            "it was taken, too",
+        ),
+    ],
+    "05/ThreeInHand": [
+        ("q = await channel.get_queue('parcels'); await (await q.get()).ack()", "1 are gone"),
+        ("q = await channel.get_queue('parcels'); [await q.get() for _ in range(5)]", "5 are held"),
+        ("await (await channel.get_queue('parcels')).purge()", "10 are gone"),
+    ],
+    "05/NothingLost": [
+        ("await lab.start_workers(1); await client.call('create_book', DUNE)", "0 workers were"),
+        (
+            "await dies(1, 'applied'); await lab.start_workers(1); await call",
+            "1 workers were killed",
+        ),
+        (
+            "await dies(1, 'committed'); await lab.start_workers(1); await call",
+            "*after* its commit",
+        ),
+    ],
+    "05/TwoWorkersOneRequest": [
+        ("await lab.start_workers(1); await client.call('create_book', DUNE)", "written it itself"),
+        ("await dies(1, 'applied')", "no book yet"),
+        ("await dies(1, 'committed')", "there is the book".replace("there", "There")),
+    ],
+    "06/OneLetter": [
+        ("await lab.dead_letters.replay()", "The library has"),
+        ("await lab.dead_letters.purge('api.dlq')", "The library has []"),
+        ("await client.call('create_book', EMMA | {'year': 1815})", "the letters left are"),
+    ],
+    "06/TheCause": [
+        ("await lab.dead_letters.purge('api.dlq')", "three books are wanted"),
+        ("await client.call('create_book', DUNE)", "three books are wanted"),
+        (
+            "await sql('ALTER TABLE books_v1 DROP CONSTRAINT censorship')\n"
+            "for t in ('Emma', 'Persuasion', 'Sanditon'):\n"
+            "    await client.call('create_book', {'title': t, 'author': 'Jane Austen'})",
+            "not by the requests of the letters",
+        ),
+    ],
+    "06/FourLetters": [
+        ("await lab.dead_letters.purge('api.dlq')", "0 letters"),
+        ("await lab.dead_letters.replay()", "ulysses (invalid_data)"),
+        (
+            "for _ in range(2): await client.call('create_book', EMMA)",
+            "Emma is there 2 times",
+        ),
+    ],
+    "06/OneOfThousands": [
+        ("await channel.declare_queue('quarantine', durable=True)", "In quarantine there are 0"),
+        (
+            "await channel.declare_queue('quarantine', durable=True)\n"
+            "await put('quarantine', '{\"order\": 1733')",
+            "its original is still",
+        ),
+        ("q = await channel.get_queue('intake'); await q.get()", "still holds 1"),
+    ],
+    "07/LostReply": [
+        ("await client.call('create_book', EMMA)", "no reply was lost"),
+        ("await lost(EMMA, idempotency_key='k')", "ask again, with the key"),
+        ("await lost(EMMA); await client.call('create_book', EMMA)", "another key, or none"),
+    ],
+    "07/AnsweredByTheNext": [
+        ("await client.call('create_book', DUNE)", "no worker was killed"),
+        ("await killed('committed', DUNE)", "still waits in the queue"),
+        (
+            "await killed('applied', DUNE); await lab.start_workers(1); await call",
+            "at the step `committed`",
+        ),
+    ],
+    "07/DatabaseDies": [
+        ("await books(20)", "was not killed"),
+        (
+            "async with await lab.faults.kill('database'): pass\nawait books(20)",
+            "none met a dead database",
+        ),
+        (
+            "async with await lab.faults.kill('database'): pass\nawait books(3)",
+            "17 books are missing",
+        ),
+    ],
+    "07/ThroughARestart": [
+        ("await lab.start_workers(1); await client.call('create_book', DUNE)", "was not away"),
+        (
+            "await lab.start_workers(1); await client.call('create_book', DUNE)\n"
+            "await lab.faults.restart('broker')",
+            "before the broker was killed",
+        ),
+        (
+            "await lab.faults.restart('broker'); await lab.start_workers(1)\n"
+            "for _ in range(2): await client.call('create_book', DUNE)",
+            "There are 2",
+        ),
+    ],
+    "08/TwelveWait": [
+        ("await lab.start_workers(1); await client.call('ping')", "1 pings were answered"),
+        ("await give_up(client.call('ping', timeout=0.2))", "start a worker"),
+        (
+            "await give_up(client.call('ping', timeout=0.2))\n"
+            "await lab.start_workers(1); await lab.settle()",
+            "had expired",
+        ),
+    ],
+    "08/TheDeadAndTheLiving": [
+        ("await lab.start_workers(1); await client.call('create_book', DUNE)", "The library has"),
+        (
+            "await lab.start_workers(1)\nfor n in range(1, 6):\n"
+            "    await client.call('create_book', {'title': f'Alive {n}', 'author': 'A'})",
+            "0 requests were skipped",
+        ),
+        (
+            "await lab.start_workers(1)\n"
+            "await client.call('create_book', {'title': 'Late 1', 'author': 'A'})",
+            "none that is late",
+        ),
+    ],
+    "08/ChooseAPrefetch": [
+        ("await lab.start_workers(1); await slow(5)", "5 of the forty"),
+        ("await lab.start_workers(1, prefetch=2); await slow(40)", "a larger prefetch"),
+        ("await lab.start_workers(2, prefetch=8); await slow(40)", "2 workers did it"),
+    ],
+    "08/Encyclopedia": [
+        ("await lab.start_workers(1); await volumes(60)", "40 of 100 volumes are missing"),
+        ("await lab.start_workers(1); await volumes(100, key=False)", "not every request had"),
+        ("await lab.start_workers(1); await volumes(100)", "the broker refused none"),
+    ],
+    "09/WrittenHereReadThere": [
+        ("await client.call('create_book', EMMA)", "not read with `get_book` yet"),
+        (
+            "b = await client.call('create_book', EMMA); "
+            "await client.call('get_book', {'id': b['id']})",
+            "the same server",
+        ),
+        (
+            "b = await rest.call('create_book', EMMA); "
+            "await client.call('get_book', {'id': b['id']})",
+            "The other way round",
+        ),
+    ],
+    "09/NotAtTheSameTime": [
+        ("await away(20)", "their server was there"),
+        ("await away(5)", "5 rows of 5 books"),
+        ("await away(20); await away(3)", "23 rows of 20 books"),
+    ],
+    "09/TheOtherDoor": [
+        ("await rest.call('create_book', DUNE, idempotency_key='k')", "ask again"),
+        (
+            "for _ in range(2): await rest.call('create_book', DUNE, idempotency_key='k')",
+            "one server",
+        ),
+        (
+            "await rest.call('create_book', DUNE, idempotency_key='k'); "
+            "await client.call('create_book', DUNE, idempotency_key='j')",
+            "same idempotency key",
+        ),
+    ],
+    "09/InTurns": [
+        ("await client.call('ping')", "went through one server"),
+        ("for c in (client, rest): await pings(c, 10)", "10 calls on one side"),
+        ("for c in (client, rest): await pings(c, 200)", "took turns 2 times"),
+    ],
+}
+"""Label of the exercise → what is tried, and a part of what is said to it."""
+
+TOOLS = """
+import asyncio, json
+import aio_pika
+from labkit.database import connect
+from labkit.experiments import crash
+from server.contract.errors import ApiError
+
+BRAVE = {"title": "Brave New World", "author": "Aldous Huxley", "year": 1932}
+DUNE = {"title": "Dune", "author": "Frank Herbert"}
+EMMA = {"title": "Emma", "author": "Jane Austen"}
+PART = {"author": "Marcel Proust"}
+CASUAL = "The Casual Vacancy"
+
+async def put(queue, text):
+    await channel.default_exchange.publish(aio_pika.Message(text.encode()), queue)
+
+async def ping(reply_to, id, auth=None):
+    body = {"id": id, "version": "v1", "action": "ping", "data": {}, "auth": auth or lab.api_key}
+    message = aio_pika.Message(json.dumps(body).encode(), correlation_id=id, reply_to=reply_to)
+    await channel.default_exchange.publish(message, "api.requests")
+
+async def give_up(call):
+    try:
+        await call
+    except ApiError:
+        pass
+
+async def sql(statement):
+    connection = await connect(lab.database_url)
+    await connection.execute(statement)
+    await connection.close()
+
+async def dies(number, step):
+    global call
+    call = asyncio.create_task(client.call("create_book", DUNE, timeout=60))
+    await lab.start_workers(dies_at=step)
+    await crash.ended(lab, f"worker-{number}")
+
+async def lost(book, **options):
+    await lab.faults.messages.drop("reply")
+    await give_up(client.call("create_book", book, timeout=2, **options))
+
+async def killed(step, book):
+    global call
+    kill = await lab.faults.kill(at=step)
+    call = asyncio.create_task(client.call("create_book", book, timeout=60))
+    await kill.reached()
+
+async def books(count):
+    for n in range(1, count + 1):
+        await client.call("create_book", {"title": f"Book {n}", "author": "A"}, timeout=60)
+
+async def slow(count):
+    books = [{"title": f"Slow {n}", "author": "waits"} for n in range(1, count + 1)]
+    await asyncio.gather(*(client.call("create_book", book, timeout=60) for book in books))
+
+async def volumes(count, key=True):
+    for n in range(1, count + 1):
+        book = {"title": f"Volume {n}", "author": "Denis Diderot"}
+        await client.call("create_book", book, idempotency_key=f"v{n}" if key else None)
+
+async def away(count):
+    for n in range(1, count + 1):
+        await client.call("create_book", {"title": f"Away {n}", "author": "A"})
+
+async def pings(client, count):
+    for _ in range(count):
+        await client.call("ping")
+"""
+CHANNEL = "channel = await (await aio_pika.connect(lab.amqp_url)).channel()"
+
+
+async def run(code: str, names: dict[str, Any]) -> None:
+    """As a cell does."""
+    cell = compile(code, "cell", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    if (running := eval(cell, names)) is not None:
+        await running
+
+
+async def a_kernel(lab: Lab) -> dict[str, Any]:
+    names: dict[str, Any] = {"lab": lab, "client": await lab.client()}
+    if lab.rest_url:
+        names["rest"] = await lab.rest_client()
+    await run(TOOLS, names)
+    await run(CHANNEL, names)
+    return names
+
+
+@pytest.mark.parametrize("label", TRIES)
+async def test_what_is_tried_first_is_wrong_and_answered_with_what_helps(
+    place: str, label: str
+) -> None:
+    module, _, name = label.partition("/")
+    kind = getattr(import_module(f"labkit.exercises.lesson_{module}"), name)
+    async with opened(place, kind) as lab:
+        names = await a_kernel(lab)
+        for code, says in TRIES[label]:
+            exercise = await kind(lab).begin()
+            await run(code, names)
+            found = await exercise.check()
+            assert found.outcome == "wrong", f"{code}\n{found}"
+            assert says in found.text, f"{code}\n{found}"
+            await run(f"await channel.close()\n{CHANNEL}", names)
