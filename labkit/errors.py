@@ -112,6 +112,12 @@ class NoManagement(ApiError):
     code = "no_management"
 
 
+class NoStory(ApiError):
+    """Nothing is recorded: `async with lab.record() as run:` around the cell's calls does it."""
+
+    code = "no_story"
+
+
 class NoSuchQueue(ApiError):
     """There is no queue of this name: `python -m labkit queues` shows those that there are."""
 

@@ -12,7 +12,7 @@ from labkit.client.amqp import AsyncAPIClient
 from labkit.client.rest import RestClient
 from labkit.closing import close_all
 from labkit.dead_letters import DeadLetters
-from labkit.errors import LabNotOpen, WorkerFailed
+from labkit.errors import LabNotOpen, NoStory, WorkerFailed
 from labkit.faults.faults import Faults
 from labkit.inspection import Inspection
 from labkit.occupancy import Occupancy
@@ -20,6 +20,7 @@ from labkit.private import Grounds
 from labkit.services.environment import ROOT
 from labkit.services.home import Home
 from labkit.services.inherited import inherited
+from labkit.story import Recording, Story
 from labkit.worker_settings import WorkerSettings, checked, environment_of, lab_name
 from labkit.workers import OBEDIENT
 from labkit.workspace import Workspace
@@ -69,6 +70,7 @@ class Lab(Inspection):
         self._environment = environment_of(settings)
         self._clients: list[AsyncAPIClient | RestClient] = []
         self._workspace: Workspace | None = None
+        self._recording: Recording | None = None
 
     @classmethod
     def open(
@@ -234,6 +236,29 @@ class Lab(Inspection):
     def refused(self) -> int:
         """How many requests of the lab's clients the broker refused, because the queue was full."""
         return sum(c.refused for c in self._clients if isinstance(c, AsyncAPIClient))
+
+    def record(self) -> Recording:
+        """``async with lab.record() as run:``: what happens to the requests meanwhile. ``run``
+        shows them, and ``run.story(id)`` or ``lab.story(id)`` tells one. Raises ``BrokerAway``.
+        """
+        workspace = self._open_workspace()
+        self._recording = Recording(
+            workspace.broker,
+            self.vhost,
+            self.amqp_url,
+            self.database_url,
+            workspace.plan.folder,
+            workspace.workers.names,
+        )
+        return self._recording
+
+    async def story(self, request_id: str) -> Story:
+        """All that was seen of this request in the newest recording: a table with ``.table()``, a
+        sequence diagram in a notebook, and step by step with ``.player()``. Raises ``NoStory``.
+        """
+        if self._recording is None:
+            raise NoStory
+        return await self._recording.story(request_id)
 
     def _key(self, given: str | Key | None) -> str | None:
         return self.api_key if isinstance(given, Key) else given

@@ -75,6 +75,8 @@ class Workers:
         """Name → where the log of its last start begins."""
         self._programs: dict[str, tuple[str, ...]] = {}
         self._started: dict[str, datetime] = {}
+        self.names: dict[int, str] = {}
+        """A process's id → its name, such as ``worker-1``, of all that were ever started."""
         self._settings: dict[str, dict[str, str]] = {}
         """Name → its own settings, beside the lab's."""
         self._program = program
@@ -155,13 +157,15 @@ class Workers:
         self._programs[name] = program
         self._started[name] = datetime.now(UTC)
         self._settings[name] = settings
-        return process.start(
+        started = process.start(
             name,
             [sys.executable, "-m", *program],
             run_dir=self._run_dir,
             log=self._log(name),
             env={**self._environment, **settings},
         )
+        self.names[started.pid] = kind
+        return started
 
     def _log(self, name: str) -> Path:
         """New in a new lab; a worker that is started again goes on in it."""

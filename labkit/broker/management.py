@@ -55,6 +55,10 @@ class Broker:
         """Its queues, messages and connections go with it. Deleting none is harmless."""
         await self._do("DELETE", f"vhosts/{_path(vhost)}", also_fine=404)
 
+    async def trace(self, vhost: str, *, on: bool) -> None:
+        """Its firehose: a copy of each message to ``amq.rabbitmq.trace``."""
+        await self._do("PUT", f"vhosts/{_path(vhost)}", json={"tracing": on})
+
     async def vhosts(self) -> list[str]:
         """Their names."""
         return [vhost["name"] for vhost in await self._do("GET", "vhosts")]

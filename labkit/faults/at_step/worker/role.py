@@ -9,6 +9,7 @@ from pathlib import Path
 from labkit.faults.at_step.plan import ENVIRONMENT, Plan
 from labkit.faults.at_step.worker.dies_at import dies_at
 from labkit.faults.at_step.worker.obeys import obeys
+from labkit.faults.at_step.worker.reports import reporting
 from labkit.faults.at_step.worker.tampers import Tampers
 from server.application.dispatcher import Dispatcher
 from server.application.hooks import Observer, no_observer
@@ -42,6 +43,6 @@ def obeying(
 
 
 def _observer(fatal: Step | None, plan: Plan | None) -> Observer:
-    if fatal is not None:
-        return dies_at(fatal)
-    return no_observer if plan is None else obeys(plan)
+    if plan is None:
+        return no_observer if fatal is None else dies_at(fatal)
+    return reporting(plan.folder, obeys(plan) if fatal is None else dies_at(fatal))

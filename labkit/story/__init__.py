@@ -1,0 +1,6 @@
+"""What happened to a request, told by those who saw it: the broker, the workers, the database."""
+
+from labkit.story.recording import Recording
+from labkit.story.story import Story
+
+__all__ = ["Recording", "Story"]
