@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from labkit import database, deadline
-from labkit.broker import peek, queues
+from labkit.broker import peek, queues, topology
+from labkit.broker.topology import Topology
 from labkit.services.logs import events
 from labkit.ui.live import Live
 from labkit.workspace import Workspace
@@ -50,6 +51,16 @@ class Inspection(ABC):
         if rates:
             return await queues.measured(workspace.broker, workspace.vhost, seconds)
         return await queues.queues(workspace.broker, workspace.vhost)
+
+    async def topology(self) -> Topology:
+        """The broker's exchanges, queues, bindings, consumers and dead-letter routes of now: a
+        picture in a notebook, and a line for each arrow as text. Consumers are as old as the
+        broker's last count, a second in a lab.
+
+        Raises ``BrokerAway``.
+        """
+        workspace = self._open_workspace()
+        return await topology.topology(workspace.broker, workspace.vhost)
 
     async def watch_queues(self, seconds: float = 30.0, *, rates: bool = True) -> None:
         """The table of ``queues``, refreshed about every second; interrupt it to end it sooner.

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Self, Unpack
@@ -24,6 +25,7 @@ from labkit.story import Recording, Story
 from labkit.worker_settings import WorkerSettings, checked, environment_of, lab_name
 from labkit.workers import OBEDIENT
 from labkit.workspace import Workspace
+from server.contract.errors import ApiError
 
 
 class Key(Enum):
@@ -51,6 +53,7 @@ class Lab(Inspection):
         supervised: bool,
         seed: int,
         takeover: bool,
+        obedient: bool,
         settings: WorkerSettings,
     ) -> None:
         """Use ``Lab.open``."""
@@ -67,6 +70,7 @@ class Lab(Inspection):
         self._supervised = supervised
         self._seed = seed
         self._takeover = takeover
+        self._obedient = obedient or private
         self._environment = environment_of(settings)
         self._clients: list[AsyncAPIClient | RestClient] = []
         self._workspace: Workspace | None = None
@@ -83,6 +87,7 @@ class Lab(Inspection):
         supervised: bool = False,
         seed: int = 0,
         takeover: bool = False,
+        obedient: bool = False,
         **settings: Unpack[WorkerSettings],
     ) -> Self:
         """To be awaited, or entered: ``Lab.open("08", workers=2, prefetch=1)``.
@@ -92,9 +97,10 @@ class Lab(Inspection):
 
         A ``private`` lab has a broker and a database of its own, with proxies on the way to them,
         and workers that obey a plan: everything in it may be broken, see ``faults``. It starts in
-        some seconds, and needs no running lab. ``supervised`` workers that die are started again.
-        ``seed`` is for the faults that are left to chance. With ``takeover`` a lab is opened that
-        another kernel has open: it loses its workers, rows and messages there.
+        some seconds, and needs no running lab. ``obedient`` workers in a shared lab report their
+        steps to a recording, and do what ``faults`` orders at them, too. ``supervised`` workers
+        that die are started again. ``seed`` is for the faults that are left to chance. With
+        ``takeover`` a lab is opened that another kernel has open, and loses there.
 
         Raises ``BadArgument`` (a ``ValueError``) and ``NoSuchArgument`` (a ``TypeError``) at once
         for what cannot be used; and when it is awaited, ``services.LabNotRunning``, which says the
@@ -104,7 +110,7 @@ class Lab(Inspection):
         lab_name(name)
         checked("workers", workers)
         checked("seed", seed)
-        return cls(name, workers, rest, private, supervised, seed, takeover, settings)
+        return cls(name, workers, rest, private, supervised, seed, takeover, obedient, settings)
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._open().__await__()
@@ -150,7 +156,7 @@ class Lab(Inspection):
                 self.name,
                 self._environment,
                 occupancy,
-                private=self._private,
+                obedient=self._obedient,
                 supervised=self._supervised,
                 seed=self._seed,
             )
@@ -174,8 +180,15 @@ class Lab(Inspection):
         closing the lab once more tries that again.
         """
         if (workspace := self._workspace) is not None:
-            await close_all(workspace.undo, self._close_clients, workspace.close)
+            await close_all(
+                workspace.undo, self._stop_recording, self._close_clients, workspace.close
+            )
             self._workspace = None
+
+    async def _stop_recording(self) -> None:
+        if self._recording is not None:
+            with suppress(ApiError, OSError):  # what it has seen so far stays
+                await self._recording.stop()
 
     async def _close_clients(self) -> None:
         await close_all(*(client.close for client in self._clients))
@@ -249,6 +262,7 @@ class Lab(Inspection):
             self.database_url,
             workspace.plan.folder,
             workspace.workers.names,
+            self._recording,
         )
         return self._recording
 

@@ -45,7 +45,7 @@ class Workspace:
         settings: Mapping[str, str],
         occupancy: Occupancy,
         *,
-        private: bool,
+        obedient: bool,
         supervised: bool,
         seed: int,
     ) -> Self:
@@ -57,7 +57,7 @@ class Workspace:
             name,
             {**_environment(grounds, vhost, plan), **settings},
             ROOT,
-            OBEDIENT if private else RIGHT,
+            OBEDIENT if obedient else RIGHT,
             supervised=supervised,
         )
         faults = Faults(_scene(grounds, vhost, broker, workers, plan), seed)

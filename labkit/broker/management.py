@@ -80,6 +80,16 @@ class Broker:
         overview = await self._do("GET", "overview")
         return tuple(map(int, re.findall(r"\d+", overview["rabbitmq_version"])[:3]))
 
+    async def declared(self, vhost: str) -> list[dict[str, Any]]:
+        """All queues with the arguments with which they were declared."""
+        found: list[dict[str, Any]] = await self._do("GET", f"queues/{_path(vhost)}")
+        return found
+
+    async def bindings(self, vhost: str) -> list[dict[str, Any]]:
+        """All of them, those of the default exchange too."""
+        found: list[dict[str, Any]] = await self._do("GET", f"bindings/{_path(vhost)}")
+        return found
+
     async def counters(self, vhost: str) -> dict[str, dict[str, int]]:
         """How many messages went in and out of each queue since it is there, in the broker's words:
         ``publish``, ``deliver_get``, ``ack`` … As of the last time that it counted.

@@ -55,8 +55,10 @@ class Firehose:
         await self._broker.trace(self._vhost, on=True)
 
     async def close(self) -> None:
-        await self._broker.trace(self._vhost, on=False)
-        await self._connection.close()
+        try:
+            await self._broker.trace(self._vhost, on=False)
+        finally:
+            await self._connection.close()
 
     async def _look(self, copy: AbstractIncomingMessage) -> None:
         what, _, name = (copy.routing_key or "").partition(".")

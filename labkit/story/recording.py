@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -42,27 +42,49 @@ class Recording:
         database_url: str,
         folder: Path,
         workers: Mapping[int, str],
+        before: "Recording | None" = None,
     ) -> None:
-        """``workers``: a process's id → its name, of all that were ever started."""
+        """``workers``: a process's id → its name, of all that were ever started. ``before``: a lab
+        has one recording at a time, so an earlier one ends.
+        """
         self._firehose = Firehose(broker, vhost, amqp_url)
         self._database_url = database_url
         self._folder = folder
         self._reports: list[Report] | None = None
         self._committed: dict[str, list[float]] = {}
         self._workers = workers
+        self._before = before
+        self._open = False
+
+    def __await__(self) -> Generator[Any, None, Self]:
+        """``run = await lab.record()``: until ``await run.stop()``, or the lab is closed."""
+        return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Self:
+        if self._before is not None:
+            await self._before.stop()
+            self._before = None
         reports.begin(self._folder)
         await self._firehose.open()
+        self._open = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._settled()
-        self._reports = reports.read(self._folder)
-        reports.end(self._folder)
-        for request_id in self.requests():
-            self._committed[request_id] = await self._claims(request_id)
-        await self._firehose.close()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """What was seen stays. Twice is harmless."""
+        if not self._open:
+            return
+        self._open = False
+        try:
+            await self._settled()
+            self._reports = reports.read(self._folder)
+            for request_id in self.requests():
+                self._committed[request_id] = await self._claims(request_id)
+        finally:
+            reports.end(self._folder)
+            await self._firehose.close()
 
     async def _settled(self) -> None:
         """The copies of what has happened have come."""
