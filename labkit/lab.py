@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Self, Unpack
 
 from labkit import database
+from labkit.board import Board
 from labkit.client.amqp import AsyncAPIClient
 from labkit.client.rest import RestClient
 from labkit.closing import close_all
@@ -75,6 +76,7 @@ class Lab(Inspection):
         self._clients: list[AsyncAPIClient | RestClient] = []
         self._workspace: Workspace | None = None
         self._recording: Recording | None = None
+        self._board: Board | None = None
 
     @classmethod
     def open(
@@ -181,9 +183,17 @@ class Lab(Inspection):
         """
         if (workspace := self._workspace) is not None:
             await close_all(
-                workspace.undo, self._stop_recording, self._close_clients, workspace.close
+                self._stop_board,
+                workspace.undo,
+                self._stop_recording,
+                self._close_clients,
+                workspace.close,
             )
             self._workspace = None
+
+    async def _stop_board(self) -> None:
+        if self._board is not None:
+            await self._board.stop()
 
     async def _stop_recording(self) -> None:
         if self._recording is not None:
@@ -249,6 +259,15 @@ class Lab(Inspection):
     def refused(self) -> int:
         """How many requests of the lab's clients the broker refused, because the queue was full."""
         return sum(c.refused for c in self._clients if isinstance(c, AsyncAPIClient))
+
+    def board(self) -> Board:
+        """Queues and their depths over time, workers, and buttons for the usual faults, in a cell.
+        It ends with the lab, or with ``await board.stop()``.
+        """
+        self._open_workspace()
+        if self._board is None:
+            self._board = Board(self)
+        return self._board.start()
 
     def record(self) -> Recording:
         """``async with lab.record() as run:``: what happens to the requests meanwhile. ``run``

@@ -16,8 +16,8 @@ async def test_queues_dead_letter_routes_bindings_and_consumers_are_shown(place:
         await asyncio.sleep(2.5)  # the broker counts consumers every second
         shown = await lab.topology()
         lines = repr(shown).splitlines()
-        assert "api.retry.500 → api.requests: dead letters, after 0.5 s" in lines
-        assert "news → anna: all" in lines
+        assert "api.retry.500ms → api.requests: dead letters, after 0.5 s" in lines
+        assert "news → anna: anna" in lines
         assert "api.requests → consumers: 1 of them" in lines
         assert 'anna[["anna"]]' in shown.mermaid()
-        assert "api_retry_500 -.->" in shown.mermaid()
+        assert "api_retry_500ms -.->" in shown.mermaid()
