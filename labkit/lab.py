@@ -366,7 +366,14 @@ class Lab(Inspection):
         return output.decode().strip()
 
     async def reset(self) -> None:
-        """No rows, no messages, ids from 1 again; clients and workers stay connected."""
+        """No rows, no messages, ids from 1 again; clients and workers stay connected.
+
+        Calls that still wait are cancelled, for their requests are gone. So a cell that leaves a
+        call under way can be run again.
+        """
+        for client in self._clients:
+            if isinstance(client, AsyncAPIClient):
+                client.abandon()
         broker = self._open_workspace().broker
         for queue in await broker.queues(self.vhost):
             if not queue["exclusive"]:  # a client's own reply queue is none of ours

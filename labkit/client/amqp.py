@@ -108,6 +108,11 @@ class AsyncAPIClient(ConnectedCaller):
         for pending in self._pending.values():
             pending.fail(ReplyTimeout("The client was closed before the reply came."))
 
+    def abandon(self) -> None:
+        """Calls that still wait are cancelled: for who knows that no reply will ever come."""
+        for pending in self._pending.values():
+            pending.reply.cancel()
+
     async def request(
         self,
         action: str,

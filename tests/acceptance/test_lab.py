@@ -61,6 +61,25 @@ async def test_reset_empties_the_lab_and_keeps_it_working(place: str) -> None:
         assert (await client.call("create_book", BOOK, idempotency_key="k"))["id"] == 1
 
 
+async def test_a_call_that_a_reset_has_left_without_its_request_ends_and_can_be_made_again(
+    place: str,
+) -> None:
+    async with Lab.open(place) as lab:
+        client = await lab.client(timeout=60)
+        await lab.stop_workers()
+        call = asyncio.create_task(client.request("ping", request_id="again"))
+        await eventually(lambda: _one_waits(lab))
+        await lab.reset()
+        await asyncio.wait([call], timeout=5)
+        assert call.cancelled()
+        await lab.start_workers(1)
+        assert (await client.request("ping", request_id="again")).status == "ok"
+
+
+async def _one_waits(lab: Lab) -> bool:
+    return bool((await lab.queues())["ready"].get(REQUESTS, 0) == 1)
+
+
 async def test_settings_reach_the_workers(place: str) -> None:
     async with Lab.open(place, max_body=2000) as lab:
         client = await lab.client()
