@@ -127,7 +127,8 @@ async def ended(lab: Lab, name: str, within: float = 10.0) -> None:
 
 
 def _running(lab: Lab, name: str) -> process.Process | None:
-    return process.find(f"{lab.vhost}-{name}", ROOT / ".lab" / "run")
+    kind = name.removeprefix(f"{lab.vhost}-")
+    return process.find(f"{lab.vhost}-{kind}", ROOT / ".lab" / "run")
 
 
 def account(runs: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
