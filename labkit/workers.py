@@ -184,10 +184,18 @@ class Workers:
         deadline = time.monotonic() + START_TIMEOUT
         while not any(event.get("event") == READY for event in self._events(worker)):
             if not worker.alive():
-                raise WorkerFailed(f"{worker.name} ended at its start:\n{worker.log_tail()}")
+                raise WorkerFailed(f"{worker.name} ended at its start. {self._last_words(worker)}")
             if time.monotonic() > deadline:
-                raise WorkerFailed(f"{worker.name} is not ready yet:\n{worker.log_tail()}")
+                raise WorkerFailed(f"{worker.name} is not ready yet. {self._last_words(worker)}")
             await asyncio.sleep(0.02)
+
+    def _last_words(self, worker: process.Process) -> str:
+        """What its log ends with: an event with its reason, or the last line of a traceback."""
+        last = worker.log_tail(1)
+        if events := [e for e in self._events(worker) if last.startswith("{")]:
+            why = events[-1].get("why") or events[-1].get("error") or ""
+            last = f"{events[-1].get('event', '')} {why}".strip()
+        return f"The last that it said: {last or 'nothing'}. All of it: {worker.log}"
 
     async def stop(self) -> None:
         """Have them drain and end, those of an earlier run too."""

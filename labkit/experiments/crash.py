@@ -164,7 +164,10 @@ def _shade(axis: Axes, down: Mapping[str, tuple[float, float]]) -> None:
     across = axis.get_xaxis_transform()  # x in seconds, y in parts of the height
     for what, (began, ended) in down.items():
         axis.axvspan(began, ended, color="#c44e52", alpha=0.15, linewidth=0)
-        axis.text((began + ended) / 2, 0.97, f"no {what}", ha="center", va="top", transform=across)
+        label = {"facecolor": "#c44e52", "edgecolor": "none", "pad": 2}
+        where = ((began + ended) / 2, 0.97, f"no {what}")
+        style = {"ha": "center", "va": "top", "color": "white", "bbox": label, "zorder": 5}
+        axis.text(*where, transform=across, **style)
 
 
 def draw_waits(axis: Axes, table: pd.DataFrame) -> None:

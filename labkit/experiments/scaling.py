@@ -63,7 +63,7 @@ def plot(table: pd.DataFrame, by: Literal["workers", "prefetch"] = "workers") ->
     other = "prefetch" if by == "workers" else "workers"
     table = table[table.index.get_level_values(other) == 1].droplevel(other)
     sizes = sorted(set(table.index.get_level_values(by)))
-    axis.plot(sizes, sizes, color="black", linestyle=":", label=f"in step with {by}")
+    axis.plot(sizes, sizes, color=figures.INK, linestyle=":", label=f"in step with {by}")
     for colour, (work, rows) in zip(COLOURS, table.groupby("work", sort=False), strict=False):
         axis.plot(rows.index.get_level_values(by), rows["times"], "o-", color=colour, label=work)
     _logarithmic(axis, sizes)
@@ -88,7 +88,12 @@ def plot_shares(shares: Mapping[str, pd.DataFrame]) -> None:
         for colour, (consumer, rows) in zip(CONSUMERS, table.groupby("consumer"), strict=False):
             began = rows["began"] - table["began"].min()
             axis.barh(
-                f"{consumer}: {len(rows)}", rows["took"], left=began, color=colour, edgecolor="w"
+                f"{consumer}: {len(rows)}",
+                rows["took"],
+                left=began,
+                color=colour,
+                edgecolor="none",
+                height=0.6,
             )
         axis.set_title(name)
         axis.set_xlabel("seconds")

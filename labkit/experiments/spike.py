@@ -90,7 +90,7 @@ def plot(spikes: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> None:
         _draw_queue(queue, readings)
         crash.draw_waits(waits, calls)
         cpu.plot(readings["at"], readings["cpu"], color=COLOURS["cpu"], drawstyle="steps-pre")
-        cpu.axhline(1, color="black", linestyle=":")
+        cpu.axhline(1, color=figures.INK, linestyle=":")
         queue.set_title(name)
         cpu.set_xlabel("seconds")
     for row, label in zip(

@@ -198,4 +198,4 @@ async def test_a_lab_whose_workers_do_not_obey_is_told_what_to_do(
 async def test_a_lab_that_nobody_has_opened_is_told(capsys: Output) -> None:
     arguments = ["faults", "kill", "worker-1", "--vhost", "lab-nobodys"]
     assert await asyncio.to_thread(main, arguments) == 1
-    assert "lab-nobodys is no lab that was opened here" in capsys.readouterr().err
+    assert "has no virtual host 'lab-nobodys'" in capsys.readouterr().err

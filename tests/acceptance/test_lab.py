@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from labkit import Lab
-from labkit.errors import LabNotOpen, NoSuchTable
+from labkit.errors import LabNotOpen, NoSuchTable, WorkerFailed
 from labkit.exercises.lesson_01 import OneStays
 from labkit.exercises.lesson_02 import OneBookTwoCalls
 from labkit.exercises.lesson_04 import ImpatientClient
@@ -247,3 +247,13 @@ async def test_a_client_has_the_labs_key_another_or_none(place: str) -> None:
             refused = await (await lab.client(api_key=key)).request("ping")
             assert refused.error is not None
             assert refused.error["code"] == "unauthorized"
+
+
+async def test_a_worker_that_does_not_start_says_why_in_one_sentence(place: str) -> None:
+    async with Lab.open(place) as lab:
+        with pytest.raises(WorkerFailed) as failed:
+            await lab.start_workers(1, "no_such_program")
+    said = str(failed.value)
+    assert "No module named no_such_program" in said
+    assert ".log" in said
+    assert len(said.splitlines()) == 1
