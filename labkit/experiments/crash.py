@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -166,7 +166,13 @@ def _shade(axis: Axes, down: Mapping[str, tuple[float, float]]) -> None:
         axis.axvspan(began, ended, color="#c44e52", alpha=0.15, linewidth=0)
         label = {"facecolor": "#c44e52", "edgecolor": "none", "pad": 2}
         where = ((began + ended) / 2, 0.97, f"no {what}")
-        style = {"ha": "center", "va": "top", "color": "white", "bbox": label, "zorder": 5}
+        style: dict[str, Any] = {
+            "ha": "center",
+            "va": "top",
+            "color": "white",
+            "bbox": label,
+            "zorder": 5,
+        }
         axis.text(*where, transform=across, **style)
 
 

@@ -15,7 +15,7 @@ INK = "#808080"
 """Of text and axes: as far from white as from black."""
 NO_PAPER = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none")
 WRITTEN = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
-STYLE: dict[str, Any] = NO_PAPER | dict.fromkeys(WRITTEN, INK)
+STYLE: dict[Any, Any] = NO_PAPER | dict.fromkeys(WRITTEN, INK)
 
 
 def panels(
@@ -44,7 +44,11 @@ def show(figure: Figure, title: str, labelled: Axes | None = None, *, alt: str =
     with plt.rc_context(STYLE):
         if labelled is not None:
             handles, labels = labelled.get_legend_handles_labels()
-            place = {"loc": "outside lower center", "ncols": len(labels), "frameon": False}
+            place: dict[str, Any] = {
+                "loc": "outside lower center",
+                "ncols": len(labels),
+                "frameon": False,
+            }
             figure.legend(handles, labels, **place)
         figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
         for text in figure.findobj(Text):
@@ -53,5 +57,5 @@ def show(figure: Figure, title: str, labelled: Axes | None = None, *, alt: str =
         picture = BytesIO()
         figure.savefig(picture, format="png", dpi=100)
     plt.close(figure)
-    text = f"{title}. {alt}".strip()
-    display(Image(picture.getvalue(), alt=text))  # type: ignore[no-untyped-call]
+    said = f"{title}. {alt}".strip()
+    display(Image(picture.getvalue(), alt=said))  # type: ignore[no-untyped-call]
