@@ -1,4 +1,4 @@
-"""``lab.board()``: queues, workers and dead letters in a cell, as they are now, with buttons."""
+"""``lab.board()``: queues, their depths and the workers, as they are now, with buttons."""
 
 import asyncio
 import html
@@ -58,16 +58,15 @@ class Board:
         return self._looking is not None and not self._looking.done()
 
     async def _look_on(self) -> None:
-        with suppress(LabNotOpen, LabTakenOver):  # it was closed: so is the board
-            while True:
-                try:
-                    await self._look()
-                except (ApiError, ServiceError, OSError) as error:
-                    if isinstance(error, LabNotOpen | LabTakenOver):
-                        raise
-                    self._said = str(error)  # a broker that is away, say
-                self._show()
-                await asyncio.sleep(PAUSE)
+        while True:
+            try:
+                await self._look()
+            except (LabNotOpen, LabTakenOver):
+                return  # the board ends with its lab
+            except (ApiError, ServiceError, OSError) as error:
+                self._said = str(error)  # a broker that is away, say
+            self._show()
+            await asyncio.sleep(PAUSE)
 
     async def _look(self) -> None:
         queues = await self._lab.queues()

@@ -68,7 +68,7 @@ class LabInUse(ApiError):
 
 
 class LabTakenOver(ApiError):
-    """This lab was taken over by another kernel, which has its queues, rows and workers now.
+    """This lab was opened again, here or by another kernel, which has its queues and workers now.
 
     `Lab.open(name, takeover=True)` takes it back.
     """

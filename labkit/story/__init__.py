@@ -1,4 +1,4 @@
-"""What happened to a request, told by those who saw it: the broker, the workers, the database."""
+"""What happened to a request, by those who saw it: the broker, the workers, the database."""
 
 from labkit.story.recording import Recording
 from labkit.story.story import Story

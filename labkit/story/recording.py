@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Generator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from labkit.broker.management import Broker
 from labkit.database import connect
-from labkit.errors import NoStory
+from labkit.errors import DatabaseAway, NoStory
 from labkit.faults.at_step import reports
 from labkit.faults.at_step.reports import Report
 from labkit.story.events import of_request
@@ -19,13 +20,13 @@ from labkit.story.story import Story
 from server.contract.topology import DEAD_LETTERS, REQUESTS, RETRY_PREFIX
 
 CLAIMED = """
-SELECT extract(epoch FROM created_at)::float8 FROM idempotency_keys
-WHERE resource_type = 'request' AND key = $1
+SELECT key, extract(epoch FROM created_at)::float8 FROM idempotency_keys
+WHERE resource_type = 'request' AND key = ANY($1)
 """
 SETTLES = 0.2
 """Seconds without a copy of a message, after which the broker has no more."""
 FEW = 8
-"""Requests of which a recording shows every story."""
+"""Requests of which a recording shows every row; of more, the unusual ones."""
 COLUMNS = ["deliveries", "set aside", "dead-lettered", "replies", "unusual"]
 
 
@@ -51,7 +52,7 @@ class Recording:
         self._database_url = database_url
         self._folder = folder
         self._reports: list[Report] | None = None
-        self._committed: dict[str, list[float]] = {}
+        self._committed: dict[str, list[float]] | None = None
         self._workers = workers
         self._before = before
         self._open = False
@@ -80,8 +81,7 @@ class Recording:
         try:
             await self._settled()
             self._reports = reports.read(self._folder)
-            for request_id in self.requests():
-                self._committed[request_id] = await self._claims(request_id)
+            self._committed = await self._claims(self.requests())
         finally:
             reports.end(self._folder)
             await self._firehose.close()
@@ -92,13 +92,17 @@ class Recording:
         while before != (before := len(self._seen)):  # noqa: ASYNC110
             await asyncio.sleep(SETTLES)
 
-    async def _claims(self, request_id: str) -> list[float]:
-        """PostgreSQL's own record. None if the database is away: then the story has none."""
-        connection = await connect(self._database_url)
-        try:
-            return [row[0] for row in await connection.fetch(CLAIMED, request_id)]
-        finally:
-            await connection.close()
+    async def _claims(self, request_ids: list[str]) -> dict[str, list[float]]:
+        """PostgreSQL's own record; empty while it is away: then a story has none of it."""
+        claims: dict[str, list[float]] = {}
+        with suppress(DatabaseAway):
+            connection = await connect(self._database_url)
+            try:
+                for request_id, at in await connection.fetch(CLAIMED, request_ids):
+                    claims.setdefault(request_id, []).append(at)
+            finally:
+                await connection.close()
+        return claims
 
     @property
     def _seen(self) -> list[Seen]:
@@ -113,13 +117,15 @@ class Recording:
         if request_id not in self.requests():
             known = ", ".join(self.requests()[:5]) or "none"
             raise NoStory(f"No request {request_id!r} was seen; the first ones were: {known}.")
-        committed = self._committed.get(request_id)
-        if committed is None:  # it is still being recorded
+        claims = self._committed
+        if claims is None:  # it is still being recorded
             await self._settled()
-            committed = await self._claims(request_id)
-        told = reports.read(self._folder) if self._reports is None else self._reports
-        events = of_request(request_id, self._seen, told, committed, self._workers)
-        return Story(request_id, events)
+            claims = await self._claims([request_id])
+        steps = reports.read(self._folder) if self._reports is None else self._reports
+        committed = claims.get(request_id, [])
+        return Story(
+            request_id, of_request(request_id, self._seen, steps, committed, self._workers)
+        )
 
     def summary(self) -> pd.DataFrame:
         """One row for each request, by its id, in the order in which they were first seen.

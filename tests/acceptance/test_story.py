@@ -52,12 +52,12 @@ async def test_a_killed_worker_leaves_a_gap_and_the_next_one_replays(place: str)
             await lab.start_workers(obedient=True)
             await call
             await lab.settle()
-        told = repr(await lab.story("emma")).splitlines()
-        gap = told.index("  worker-1: says nothing more")
-        assert told[gap - 1] == "  worker-1: committed"
-        assert told[gap + 1] == "  api.requests → worker-2: deliver again"
-        assert "  worker-2 → reply queue: reply: ok, replayed" in told
-        assert told.count("  worker-1 → PostgreSQL: claim, effect, reply") == 1
+        lines = repr(await lab.story("emma")).splitlines()
+        gap = lines.index("  worker-1: says nothing more")
+        assert lines[gap - 1] == "  worker-1: committed"
+        assert lines[gap + 1] == "  api.requests → worker-2: deliver again"
+        assert "  worker-2 → reply queue: reply: ok, replayed" in lines
+        assert lines.count("  worker-1 → PostgreSQL: claim, effect, reply") == 1
         assert run.summary()["unusual"].tolist() == [True]
 
 
@@ -69,13 +69,13 @@ async def test_retries_and_the_dead_letter_are_in_it(place: str) -> None:
             await lab.faults.fail(at="applied", always=True)
             await client.request("create_book", BOOK, request_id="emma")
             await lab.settle()
-        told = repr(await lab.story("emma"))
-        assert told.count("set aside") == 2
-        assert told.count("time is up") == 2
-        assert told.count("api.requests → worker-1: deliver") == 3
-        assert "worker-1 → api.dlq: dead letter" in told
-        assert "reply: internal" in told
-        assert "PostgreSQL" not in told  # it was undone each time
+        lines = repr(await lab.story("emma"))
+        assert lines.count("set aside") == 2
+        assert lines.count("time is up") == 2
+        assert lines.count("api.requests → worker-1: deliver") == 3
+        assert "worker-1 → api.dlq: dead letter" in lines
+        assert "reply: internal" in lines
+        assert "PostgreSQL" not in lines  # it was undone each time
 
 
 async def test_of_thousands_the_unusual_ones_are_shown(place: str) -> None:

@@ -1,4 +1,4 @@
-"""What students try first: each is told from the solution, and answered with what helps."""
+"""What students try first: each is wrong, and answered with what helps."""
 
 import ast
 from importlib import import_module
