@@ -102,3 +102,15 @@ async def test_what_was_not_recorded_has_no_story(place: str) -> None:
             await client.request("ping", request_id="one")
         with pytest.raises(NoStory, match="the first ones were: one"):
             await lab.story("emma")
+
+
+async def test_a_recording_ends_also_while_the_database_is_away() -> None:
+    async with Lab.open("recorded", private=True) as lab:
+        client = await lab.client()
+        run = await lab.record()
+        await client.request("create_book", BOOK, request_id="emma")
+        async with await lab.faults.kill("database"):
+            await run.stop()
+        lines = repr(await lab.story("emma"))
+    assert "worker-1: committed" in lines
+    assert "PostgreSQL" not in lines  # it was not there to be asked
