@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
+from pathlib import Path
 from typing import Any, Self, Unpack
 
 from labkit import database
@@ -22,6 +23,7 @@ from labkit.private import Grounds
 from labkit.services.environment import ROOT
 from labkit.services.home import Home
 from labkit.services.inherited import inherited
+from labkit.services.process import Process
 from labkit.story import Recording, Story
 from labkit.worker_settings import WorkerSettings, checked, environment_of, lab_name
 from labkit.workers import OBEDIENT
@@ -326,6 +328,12 @@ class Lab(Inspection):
         except WorkerFailed:
             await workspace.require_services()  # its log says it, in a hundred lines
             raise
+
+    def start_program(self, path: Path) -> Process:
+        """A server of your own: the Python program ``path``, with ``AMQP_URL``, ``DATABASE_URL``
+        and the lab's settings in its environment. It ends with the lab, as the workers do.
+        """
+        return self._open_workspace().workers.start_program(path)
 
     async def have_workers(self, count: int, **settings: Unpack[WorkerSettings]) -> None:
         """Just so many right workers, with these settings, whatever runs now: for a new beginning

@@ -152,6 +152,16 @@ class Workers:
             str(event["url"]) for event in self._events(rest) if event.get("event") == READY
         )
 
+    def start_program(self, path: Path) -> process.Process:
+        """One more, which is any program: returns at once, for it may never say that it is ready.
+
+        Its settings are in its environment. What it prints is in its log, line by line.
+        """
+        kind = f"worker-{len(self.logs) + 1}"
+        started = self._start(kind, str(path), PYTHONUNBUFFERED="1")
+        self.processes.append(started)
+        return started
+
     def _start(self, kind: str, *program: str, **settings: str) -> process.Process:
         name = f"lab-{self._name}-{kind}"
         self._programs[name] = program
@@ -159,7 +169,7 @@ class Workers:
         self._settings[name] = settings
         started = process.start(
             name,
-            [sys.executable, "-m", *program],
+            [sys.executable, *([] if program[0].endswith(".py") else ["-m"]), *program],
             run_dir=self._run_dir,
             log=self._log(name),
             env={**self._environment, **settings},

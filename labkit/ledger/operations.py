@@ -1,5 +1,6 @@
 """What was asked, and what was answered: one record for each call of a watched client."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -163,10 +164,19 @@ def without_secrets(data: Mapping[str, Any]) -> dict[str, Any]:
 def essence(body: bytes) -> str:
     """Status, data and error of a reply's body, byte for byte; without its correlation id.
 
-    Inside of a JSON string a quote is escaped, so the first ``,"status":`` is the field.
+    Inside of a JSON string a quote is escaped, so the first ``,"status":`` is the field. A server
+    that is not ours may write its fields in another order, or with blanks between: then it is all
+    of them but that id.
     """
     _, mark, rest = body.partition(b',"status":')
-    return (mark + rest if mark else body).decode("utf-8", "replace")
+    if mark:
+        return (mark + rest).decode("utf-8", "replace")
+    try:
+        document = json.loads(body)
+        fields = {name: value for name, value in document.items() if name != "correlation_id"}
+    except (ValueError, AttributeError):
+        return body.decode("utf-8", "replace")
+    return "," + json.dumps(fields, ensure_ascii=False).removeprefix("{")
 
 
 def tally(operations: Iterable[Operation]) -> str:

@@ -112,6 +112,11 @@ class Recording:
         """Their ids, in the order in which the broker saw them first."""
         return list(dict.fromkeys(s.request_id for s in self._seen if s.queue == REQUESTS))
 
+    def queues_of(self, request_id: str) -> list[str]:
+        """The queues that this request, or its reply, was published into, in order."""
+        mine = (s for s in self._seen if s.request_id == request_id and s.what == "published")
+        return [each.queue for each in mine]
+
     async def story(self, request_id: str) -> Story:
         """Everything that was seen of this request. Raises ``NoStory``, with the ids there are."""
         if request_id not in self.requests():

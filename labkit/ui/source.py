@@ -10,13 +10,14 @@ def source(thing: Any) -> "Source":
 
 
 class Source:
-    """Python code. A notebook shows it as such."""
+    """Code in this language. A notebook shows it in colours."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, language: str = "python") -> None:
         self._code = code
+        self._language = language
 
     def __repr__(self) -> str:
         return self._code
 
     def _repr_markdown_(self) -> str:
-        return f"```python\n{self._code}\n```"
+        return f"```{self._language}\n{self._code}\n```"

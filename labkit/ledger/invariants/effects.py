@@ -1,5 +1,6 @@
 """I1, I2, I3: what was answered, and what is in the database."""
 
+import json
 from collections.abc import Iterable
 
 from labkit.ledger.effects import effect_of
@@ -51,7 +52,7 @@ def _tells(operation: Operation, change: Change) -> bool:
 
 def _is_ok(stored: str | None) -> bool:
     """A stored reply is ``[data, error]``."""
-    return stored is not None and stored.endswith(",null]")
+    return stored is not None and json.loads(stored)[1] is None
 
 
 def at_most_one_effect(run: Run, found: Findings) -> None:
