@@ -5,6 +5,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from labkit.capstone import basics, failures, minute, promises, reference
 from labkit.capstone.stage import Result, Stage
@@ -39,13 +40,21 @@ def stage(number: int) -> Stage:
     return STAGES[number - 1]
 
 
-async def check(number: int, *, name: str = "10", seconds: float = MINUTE) -> Result:
-    """Run the student's program in a lab ``name`` of its own, and try it. A load, where there is
-    one, lasts so many ``seconds``. Their record keeps the outcome.
+async def check(
+    number: int, *, solution_of: int | None = None, name: str = "10", seconds: float = MINUTE
+) -> Result:
+    """Run the student's program in a lab ``name`` of its own, and try it; or instead of it the
+    ``solution_of`` a stage. A load, where there is one, lasts so many ``seconds``. Their record
+    keeps the outcome.
 
     Raises ``LabNotRunning`` and ``LabInUse`` as ``Lab.open`` does.
     """
     this, path = stage(number), my_server()
+    if solution_of is not None:
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / path.name
+            path.write_text(reference.solution(stage(solution_of).number), encoding="utf-8")
+            return await _tried(this, path, name, seconds)
     if path.read_text(encoding="utf-8") == reference.BEGINNING:
         return Result("not attempted", f"Nothing is in {path.name} yet.")
     result = await _tried(this, path, name, seconds)
@@ -56,8 +65,7 @@ async def check(number: int, *, name: str = "10", seconds: float = MINUTE) -> Re
 
 
 async def _tried(this: Stage, path: Path, name: str, seconds: float) -> Result:
-    opened = Lab.open(name, private=this.private, retry_delays=RETRY_DELAYS)
-    async with opened as lab:
+    async with Lab.open(name, private=this.private, retry_delays=RETRY_DELAYS) as lab:
         await lab.stop_workers()  # it has made the queues, the tables and the key
         async with lab.record() as recording:
             trial = Trial(lab, path, await lab.client(), recording, seconds)
@@ -66,6 +74,8 @@ async def _tried(this: Stage, path: Path, name: str, seconds: float) -> Result:
             except Broken as broken:
                 found = Result("wrong", str(broken), log=_last_words(trial))
                 request_id = broken.request_id
+            finally:
+                await trial.end()
         with suppress(NoStory):
             return replace(found, story=await lab.story(request_id))
         return found

@@ -23,7 +23,7 @@ POISON = {"title": "Poison", "author": "A"}
 async def tries_again(trial: Trial) -> str:
     await trial.start()
     async with trial.locked() as lock:
-        call = asyncio.create_task(trial.ok("create_book", BOOK, id="retried", seconds=RESTART))
+        call = trial.later(trial.ok("create_book", BOOK, id="retried", seconds=RESTART))
         for _ in range(2):
             await trial.terminate(lock, await trial.waiting(lock, request_id="retried"))
             await asyncio.sleep(0.1)
@@ -131,7 +131,7 @@ DEADLINE = Stage(
 async def connects_again(trial: Trial) -> str:
     (server,) = (await trial.start()).servers
     async with trial.locked() as lock:
-        call = asyncio.create_task(trial.ok("create_book", BOOK, id="cut", seconds=RESTART))
+        call = trial.later(trial.ok("create_book", BOOK, id="cut", seconds=RESTART))
         await trial.waiting(lock, request_id="cut")
         await trial.lab.faults.close_connections("worker")
     await call

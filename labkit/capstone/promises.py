@@ -14,7 +14,7 @@ SETTLED = 0.4
 async def survives_a_kill(trial: Trial) -> str:
     await trial.start()
     async with trial.locked() as lock:
-        call = asyncio.create_task(trial.ask("create_book", BOOK, id="killed", seconds=RESTART))
+        call = trial.later(trial.ask("create_book", BOOK, id="killed", seconds=RESTART))
         await trial.waiting(lock, request_id="killed")
         await asyncio.to_thread(trial.servers[0].kill)
     await trial.start()
@@ -79,7 +79,7 @@ async def claims_first(trial: Trial) -> str:
     await trial.start(2)
     async with trial.locked() as lock:
         calls = [
-            asyncio.create_task(trial.ok("create_book", BOOK, id=name, key="dune", seconds=RESTART))
+            trial.later(trial.ok("create_book", BOOK, id=name, key="dune", seconds=RESTART))
             for name in ("one", "the-other")
         ]
         await trial.waiting(lock, 2, "the-other")
@@ -97,7 +97,7 @@ async def _is_cut_off(trial: Trial) -> None:
     emma = {"title": "Emma", "author": "Jane Austen"}
     async with trial.locked("idempotency_keys", "SHARE") as lock:
         options = {"id": "cut-off", "key": "emma", "seconds": RESTART}
-        call = asyncio.create_task(trial.ok("create_book", emma, **options))
+        call = trial.later(trial.ok("create_book", emma, **options))
         pids = await trial.waiting(lock, request_id="cut-off")
         for server in trial.servers:
             await asyncio.to_thread(server.kill)
@@ -132,20 +132,18 @@ async def shares(trial: Trial) -> str:
     await trial.start()
     async with trial.locked() as lock:
         books = [{"title": f"Book {n}", "author": "A"} for n in range(WAITING)]
-        calls = [asyncio.create_task(trial.ok("create_book", b, seconds=RESTART)) for b in books]
+        calls = [trial.later(trial.ok("create_book", b, seconds=RESTART)) for b in books]
         await trial.waiting(lock)
         left = await _settled(trial)
         if left == 0:
-            await _abandoned(calls)
             seen = f"One server took all {WAITING} requests at once; a second one gets none."
-            raise Broken(seen, "create_book-1")
+            raise Broken(seen)
         await trial.start()
         if await _settled(trial) >= left:
-            await _abandoned(calls)
-            raise Broken("A second server was started, and took no request.", "create_book-1")
+            raise Broken("A second server was started, and took no request.")
     await asyncio.gather(*calls)
     async with trial.locked() as lock:
-        calls = [asyncio.create_task(trial.ok("create_book", BOOK, seconds=RESTART))]
+        calls = [trial.later(trial.ok("create_book", BOOK, seconds=RESTART))]
         await trial.waiting(lock)
         await asyncio.gather(*(trial.ok("ping") for _ in range(4)))
     await asyncio.gather(*calls)
@@ -158,12 +156,6 @@ async def _settled(trial: Trial) -> int:
     while left != (left := await trial.ready()):  # noqa: ASYNC110
         await asyncio.sleep(SETTLED)
     return left
-
-
-async def _abandoned(calls: list[asyncio.Task[object]]) -> None:
-    for call in calls:
-        call.cancel()
-    await asyncio.gather(*calls, return_exceptions=True)
 
 
 PREFETCH = Stage(
@@ -183,7 +175,7 @@ PREFETCH = Stage(
 async def drains(trial: Trial) -> str:
     (server,) = (await trial.start()).servers
     async with trial.locked() as lock:
-        call = asyncio.create_task(trial.ok("create_book", BOOK, id="held", seconds=RESTART))
+        call = trial.later(trial.ok("create_book", BOOK, id="held", seconds=RESTART))
         await trial.waiting(lock, request_id="held")
         stopping = asyncio.create_task(server.stop(deadline=RESTART))
 
@@ -194,7 +186,6 @@ async def drains(trial: Trial) -> str:
 
         await trial.until(takes_no_more, "After SIGTERM it still takes requests.")
         if not server.alive():
-            call.cancel()
             seen = "SIGTERM ended it in the middle of a request, whose caller still waits."
             raise Broken(seen, "held")
     await call

@@ -5,10 +5,10 @@ them. A check is written with these words, so that it reads like the experiment 
 import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import aio_pika
 import asyncpg
@@ -36,6 +36,9 @@ SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_eve
 BOOK = {"title": "Dune", "author": "Frank Herbert"}
 
 
+Answer = TypeVar("Answer")
+
+
 class Broken(Exception):
     """The server does not do what this stage asks for; ``request_id`` is the request that shows it,
     whose story is told.
@@ -60,6 +63,7 @@ class Trial:
         self.seconds = seconds
         """How long a load lasts."""
         self.servers: list[Process] = []
+        self._calls: set[asyncio.Task[Any]] = set()
         self._path = path
         self._numbers = itertools.count(1)
 
@@ -129,6 +133,18 @@ class Trial:
                     await asyncio.sleep(LOOKS)
         except TimeoutError:
             raise Broken(else_seen, request_id) from None
+
+    def later(self, call: Coroutine[Any, Any, Answer]) -> asyncio.Task[Answer]:
+        """The call is under way while something is done to the server; ends with the trial."""
+        task = asyncio.create_task(call)
+        self._calls.add(task)
+        return task
+
+    async def end(self) -> None:
+        """Calls that still wait are cancelled: the outcome of the trial is known."""
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
 
     def named(self, name: str) -> str:
         """An id for a request that can be read in its story."""

@@ -12,6 +12,7 @@ from labkit.course.record import Record
 from labkit.services.environment import ROOT
 
 QUESTION = re.compile(r'predict\(\s*((?:"[^"]*"\s*)+)')
+CAPSTONE = "10"
 COLUMNS = ["notebook", "predictions", "made", "right", "exercises", "solved", "stars"]
 
 
@@ -58,7 +59,9 @@ def questions(path: Path) -> list[str]:
 
 
 def exercises_of(number: str) -> list[Any]:
-    """In the order in which they are put."""
+    """In the order in which they are put; of the capstone, its stages."""
+    if number == CAPSTONE:
+        return list(import_module("labkit.capstone").STAGES)
     try:
         module = import_module(f"labkit.exercises.lesson_{number}")
     except ModuleNotFoundError:
