@@ -13,6 +13,7 @@ from labkit.capstone.trial import Broken, Trial
 from labkit.course.record import FOLDER, Record
 from labkit.errors import BadArgument, NoStory
 from labkit.lab import Lab
+from labkit.ui.progress import StatusLine
 from labkit.ui.source import Source
 
 STAGES: list[Stage] = [*basics.STAGES, *promises.STAGES, *failures.STAGES, minute.MINUTE]
@@ -65,20 +66,31 @@ async def check(
 
 
 async def _tried(this: Stage, path: Path, name: str, seconds: float) -> Result:
-    async with Lab.open(name, private=this.private, retry_delays=RETRY_DELAYS) as lab:
-        await lab.stop_workers()  # it has made the queues, the tables and the key
-        async with lab.record() as recording:
-            trial = Trial(lab, path, await lab.client(), recording, seconds)
-            try:
-                return Result("right", await this.check(trial))
-            except Broken as broken:
-                found = Result("wrong", str(broken), log=_last_words(trial))
-                request_id = broken.request_id
-            finally:
-                await trial.end()
-        with suppress(NoStory):
-            return replace(found, story=await lab.story(request_id))
-        return found
+    line = StatusLine()
+    line.show(f"Stage {this.number}: a lab is opened …")
+    try:
+        async with Lab.open(name, private=this.private, retry_delays=RETRY_DELAYS) as lab:
+            await lab.stop_workers()  # it has made the queues, the tables and the key
+            async with lab.record() as recording:
+                line.show(f"Stage {this.number}: your server is tried …")
+                client = await lab.client()
+                trial = Trial(lab, path, client, recording, seconds, line.show)
+                found, request_id = await _found(this, trial)
+            with suppress(NoStory):
+                return replace(found, story=await lab.story(request_id))
+            return found
+    finally:
+        line.clear()
+
+
+async def _found(this: Stage, trial: Trial) -> tuple[Result, str]:
+    """The result, and the request that shows it, if one does."""
+    try:
+        return Result("right", await this.check(trial)), ""
+    except Broken as broken:
+        return Result("wrong", str(broken), log=_last_words(trial)), broken.request_id
+    finally:
+        await trial.end()
 
 
 def _last_words(trial: Trial) -> str:

@@ -27,10 +27,12 @@ async def a_minute(trial: Trial) -> str:
 
     await ledger.begin()
     async with SteadyLoad(create, PER_SECOND) as load:
-        for happens in MISHAPS:
+        for what, happens in MISHAPS.items():
+            trial.say(f"Ten requests a second; next: {what} …")
             await asyncio.sleep(trial.seconds / (len(MISHAPS) + 1))
             await happens(trial, ledger)
             await _have_two(trial)
+        trial.say("Ten requests a second; next: the ledger …")
         await asyncio.sleep(trial.seconds / (len(MISHAPS) + 1))
         calls = await load.stop()
     verdict = await ledger.verdict()
@@ -72,13 +74,13 @@ async def _cut(trial: Trial, ledger: Ledger) -> None:
     await trial.lab.faults.close_connections("worker")
 
 
-MISHAPS: tuple[Callable[[Trial, Ledger], Awaitable[None]], ...] = (
-    _poison,
-    _kill,
-    _restart_broker,
-    _cut,
-    _restart_database,
-)
+MISHAPS: dict[str, Callable[[Trial, Ledger], Awaitable[None]]] = {
+    "messages that nothing can read": _poison,
+    "a server is killed": _kill,
+    "the broker is restarted": _restart_broker,
+    "all connections to it are cut": _cut,
+    "the database is restarted": _restart_database,
+}
 
 MINUTE = Stage(
     15,

@@ -55,13 +55,21 @@ class Trial:
     """
 
     def __init__(
-        self, lab: Lab, path: Path, client: AsyncAPIClient, recording: Recording, seconds: float
+        self,
+        lab: Lab,
+        path: Path,
+        client: AsyncAPIClient,
+        recording: Recording,
+        seconds: float,
+        say: Callable[[str], None],
     ) -> None:
         self.lab = lab
         self.client = client
         self.recording = recording
         self.seconds = seconds
         """How long a load lasts."""
+        self.say = say
+        """Shows the student what is being done."""
         self.servers: list[Process] = []
         self._calls: set[asyncio.Task[Any]] = set()
         self._path = path
