@@ -23,6 +23,8 @@ READY = "ready"
 RIGHT = ("server", "worker")
 OBEDIENT = ("labkit.faults.at_step.worker",)
 """Right, too; and it obeys a plan of faults, as every program but the server's own does."""
+PROGRAM = "program-"
+"""Begins the name of what is none of ours, and is numbered by itself."""
 RESTART_PAUSE = 0.2
 """Seconds between two looks of the supervisor."""
 START_TIMEOUT = 20.0
@@ -39,14 +41,17 @@ class Found:
 
     @property
     def processes(self) -> list[process.Process]:
-        kinds = ("worker-*", "rest")
+        kinds = ("worker-*", f"{PROGRAM}*", "rest")
         paths = [p for k in kinds for p in sorted(self.run_dir.glob(f"lab-{self.name}-{k}.json"))]
         return [w for path in paths if (w := process.find(path.stem, self.run_dir))]
 
     @property
     def obedient(self) -> bool:
         """Whether any of them obeys a plan of faults."""
-        return any(RIGHT[0] not in worker.command() for worker in self.processes)
+        return any(
+            "-m" in worker.command() and RIGHT[0] not in worker.command()
+            for worker in self.processes
+        )
 
 
 class Workers:
@@ -111,7 +116,8 @@ class Workers:
     @property
     def obedient(self) -> bool:
         """Whether any of them obeys a plan of faults."""
-        return any(self._programs[worker.name][0] != RIGHT[0] for worker in self.processes)
+        programs = (self._programs[worker.name] for worker in self.processes)
+        return any(_is_module(program) and program[0] != RIGHT[0] for program in programs)
 
     def are(self, count: int, environment: Mapping[str, str]) -> bool:
         """Whether just so many live, all of the lab's own program, with these settings."""
@@ -157,8 +163,8 @@ class Workers:
 
         Its settings are in its environment. What it prints is in its log, line by line.
         """
-        kind = f"worker-{len(self.logs) + 1}"
-        started = self._start(kind, str(path), PYTHONUNBUFFERED="1")
+        number = 1 + sum(PROGRAM in name for name in self.logs)
+        started = self._start(f"{PROGRAM}{number}", str(path), PYTHONUNBUFFERED="1")
         self.processes.append(started)
         return started
 
@@ -169,7 +175,7 @@ class Workers:
         self._settings[name] = settings
         started = process.start(
             name,
-            [sys.executable, *([] if program[0].endswith(".py") else ["-m"]), *program],
+            [sys.executable, *(["-m"] if _is_module(program) else []), *program],
             run_dir=self._run_dir,
             log=self._log(name),
             env={**self._environment, **settings},
@@ -221,3 +227,8 @@ class Workers:
         """The kernel ends: there is no time for a drain."""
         for worker in self.processes:
             worker.kill()
+
+
+def _is_module(program: tuple[str, ...]) -> bool:
+    """Else it is the path of a file."""
+    return not program[0].endswith(".py")

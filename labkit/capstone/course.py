@@ -12,6 +12,7 @@ from labkit.capstone.stage import Result, Stage
 from labkit.capstone.trial import Broken, Trial
 from labkit.course.record import FOLDER, Record
 from labkit.errors import BadArgument, NoStory
+from labkit.exercises.exercise import print_tip
 from labkit.lab import Lab
 from labkit.ui.progress import StatusLine
 from labkit.ui.source import Source
@@ -56,12 +57,10 @@ async def check(
             path = Path(folder) / path.name
             path.write_text(reference.solution(stage(solution_of).number), encoding="utf-8")
             return await _tried(this, path, name, seconds)
-    if path.read_text(encoding="utf-8") == reference.BEGINNING:
+    if path.read_bytes() == reference.BEGINNING.encode():  # whatever encoding it may have later
         return Result("not attempted", f"Nothing is in {path.name} yet.")
     result = await _tried(this, path, name, seconds)
-    solved = Record.own().section("exercises").get(this.label(), {}).get("outcome") == "right"
-    if not solved:
-        Record.own().note("exercises", this.label(), outcome=result.outcome)
+    Record.own().note_attempt(this.label(), result.outcome)
     return result
 
 
@@ -109,12 +108,8 @@ async def check_all(*, name: str = "10") -> Result:
 
 def hint(number: int) -> None:
     """Print the next hint of this stage; after the last one, all of them."""
-    tips, shown = stage(number).tips, _hints[number]
+    print_tip(stage(number).tips, _hints[number])
     _hints[number] += 1
-    if shown >= len(tips):
-        print("\n".join(tips))  # noqa: T201  (for the student to read)
-    else:
-        print(tips[shown])  # noqa: T201
 
 
 def solution(number: int) -> Source:

@@ -85,17 +85,19 @@ MISHAPS: dict[str, Callable[[Trial, Ledger], Awaitable[None]]] = {
 MINUTE = Stage(
     15,
     "One minute",
-    10,
-    3,
-    "Ten requests a second, and two of your servers. Messages come that nothing can read; a server "
-    "is killed; the broker is restarted, then the connections to it are cut, then the database is "
-    "restarted. Afterwards the ledger judges: what was accepted is somewhere, and nothing was done "
-    "twice. Think of what a restart of the broker does to each of your messages: a durable queue "
-    "does not make the messages in it persistent.",
-    (
+    minutes=10,
+    stars=3,
+    task=(
+        "Ten requests a second, and two of your servers. Messages come that nothing can read; a"
+        " server is killed; the broker is restarted, then the connections to it are cut, then "
+        "the database is restarted. Afterwards the ledger judges: what was accepted is "
+        "somewhere, and nothing was done twice. Think of what a restart of the broker does to "
+        "each of your messages: a durable queue does not make the messages in it persistent."
+    ),
+    tips=(
         "`api.dlq` is a classic queue. What happens to its letters when the broker is restarted?",
         "`aio_pika.Message(…, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)`.",
     ),
-    a_minute,
+    check=a_minute,
     private=True,
 )

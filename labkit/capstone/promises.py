@@ -1,6 +1,8 @@
 """Stages 6 to 10: nothing lost, nothing doubled; and room for more than one server."""
 
 import asyncio
+import json
+from contextlib import suppress
 
 from labkit.capstone.stage import Stage
 from labkit.capstone.trial import BOOK, RESTART, Broken, Trial
@@ -27,22 +29,27 @@ async def survives_a_kill(trial: Trial) -> str:
 ACKNOWLEDGE = Stage(
     6,
     "Acknowledge last",
-    8,
-    2,
-    "Your server is killed (`kill -9`) while it works on a request, and started again. The request "
-    "must be answered all the same: the broker keeps a message until it is acknowledged. So the "
-    "acknowledgement is the very last thing that is done with it.",
-    (
+    minutes=8,
+    stars=2,
+    task=(
+        "Your server is killed (`kill -9`) while it works on a request, and started again. The "
+        "request must be answered all the same: the broker keeps a message until it is "
+        "acknowledged. So the acknowledgement is the very last thing that is done with it."
+    ),
+    tips=(
         "With `no_ack=True` the broker forgets a message as soon as it has sent it.",
         "`async with message.process():` acknowledges when its block has ended.",
     ),
-    survives_a_kill,
+    check=survives_a_kill,
 )
 
 
 async def is_idempotent(trial: Trial) -> str:
     await trial.start()
     first = await trial.ok("create_book", BOOK, id="first", key="dune")
+    stored = await trial.lab.rows("idempotency_keys")
+    if [first, None] not in [_json(reply) for reply in stored["reply"]]:
+        raise Broken("The reply is not stored in idempotency_keys as [data, null].", "first")
     again = await trial.ok("create_book", BOOK, id="again", key="dune")
     if (count := await trial.books()) != 1:
         raise Broken(f"The same key twice: there are {count} books.", "again")
@@ -56,22 +63,31 @@ async def is_idempotent(trial: Trial) -> str:
     return "A request that is sent again is answered again, and done once."
 
 
+def _json(text: object) -> object:
+    with suppress(ValueError):
+        return json.loads(str(text))
+    return None
+
+
 IDEMPOTENCY = Stage(
     7,
     "Done once, answered again",
-    15,
-    3,
-    "Since stage 6 a request may be delivered twice, and a client asks again after a timeout. Both "
-    "must do nothing new. A request is named by its `idempotency_key`; without one, by its `id`. "
-    "The table `idempotency_keys` has `user_id`, `resource_type` (`book_v1` for a key, `request` "
-    "for an id), `key`, `fingerprint` and `reply`. Look the name up first, and answer with what is "
-    "stored, as `[data, null]` in JSON. Another book under the same key is the error `key_reused`: "
-    "that is what the fingerprint, any digest of `data`, is for.",
-    (
+    minutes=15,
+    stars=3,
+    task=(
+        "Since stage 6 a request may be delivered twice, and a client asks again after a "
+        "timeout. Both must do nothing new. A request is named by its `idempotency_key`; "
+        "without one, by its `id`. The table `idempotency_keys` has `user_id`, `resource_type` "
+        "(`book_v1` for a key, `request` for an id), `key`, `fingerprint` and `reply`. Look the"
+        " name up first, and answer with what is stored, as `[data, null]` in JSON. Another "
+        "book under the same key is the error `key_reused`: that is what the fingerprint, any "
+        "digest of `data`, is for."
+    ),
+    tips=(
         "Three statements: look, create the book, store the reply.",
         "`hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()`.",
     ),
-    is_idempotent,
+    check=is_idempotent,
 )
 
 
@@ -112,19 +128,21 @@ async def _is_cut_off(trial: Trial) -> None:
 CLAIM = Stage(
     8,
     "One transaction",
-    12,
-    3,
-    "Two servers get the same request at the same moment: both look, both find nothing, both "
-    "create a book. Or a server dies between the book and its key. Claim the name first, with "
-    "`INSERT … ON CONFLICT DO NOTHING`, and let claim, book and stored reply be **one "
-    "transaction**. Who comes second waits at the claim, until the first one's transaction has "
-    "ended, and answers with what it stored.",
-    (
+    minutes=12,
+    stars=3,
+    task=(
+        "Two servers get the same request at the same moment: both look, both find nothing, "
+        "both create a book. Or a server dies between the book and its key. Claim the name "
+        "first, with `INSERT … ON CONFLICT DO NOTHING`, and let claim, book and stored reply be"
+        " **one transaction**. Who comes second waits at the claim, until the first one's "
+        "transaction has ended, and answers with what it stored."
+    ),
+    tips=(
         "`async with pool.acquire() as connection, connection.transaction():`",
         "`INSERT … ON CONFLICT DO NOTHING RETURNING key` returns nothing if it was claimed before; "
         "then read the stored reply with a statement of its own.",
     ),
-    claims_first,
+    check=claims_first,
 )
 
 
@@ -143,8 +161,9 @@ async def shares(trial: Trial) -> str:
             raise Broken("A second server was started, and took no request.")
     await asyncio.gather(*calls)
     async with trial.locked() as lock:
-        calls = [trial.later(trial.ok("create_book", BOOK, seconds=RESTART))]
-        await trial.waiting(lock)
+        slow = range(len(trial.servers))  # one for each, if they take one at a time
+        calls = [trial.later(trial.ok("create_book", BOOK, seconds=RESTART)) for _ in slow]
+        await trial.waiting(lock, len(slow))
         await asyncio.gather(*(trial.ok("ping") for _ in range(4)))
     await asyncio.gather(*calls)
     return f"{left} of {WAITING} waited for others to take them; and what is slow blocks no ping."
@@ -161,14 +180,16 @@ async def _settled(trial: Trial) -> int:
 PREFETCH = Stage(
     9,
     "Leave some to others",
-    6,
-    1,
-    "Two hundred requests wait, and each takes long. The broker gives your server all of them at "
-    "once: a second server, started to help, gets none; and if the first one dies, all two hundred "
-    "are delivered again. Limit how many it holds. But a single slow request must not stop "
-    "everything else: let several be worked on at the same time.",
-    ("`await channel.set_qos(prefetch_count=…)`, before it consumes.", "Ten will do."),
-    shares,
+    minutes=6,
+    stars=1,
+    task=(
+        "Two hundred requests wait, and each takes long. The broker gives your server all of "
+        "them at once: a second server, started to help, gets none; and if the first one dies, "
+        "all two hundred are delivered again. Limit how many it holds. But a single slow "
+        "request must not stop everything else: let several be worked on at the same time."
+    ),
+    tips=("`await channel.set_qos(prefetch_count=…)`, before it consumes.", "Ten will do."),
+    check=shares,
 )
 
 
@@ -177,7 +198,7 @@ async def drains(trial: Trial) -> str:
     async with trial.locked() as lock:
         call = trial.later(trial.ok("create_book", BOOK, id="held", seconds=RESTART))
         await trial.waiting(lock, request_id="held")
-        stopping = asyncio.create_task(server.stop(deadline=RESTART))
+        stopping = trial.later(server.stop(deadline=RESTART))
 
         async def takes_no_more() -> bool:
             await trial.send(b"{}", "after-sigterm")
@@ -203,15 +224,17 @@ async def drains(trial: Trial) -> str:
 DRAIN = Stage(
     10,
     "Stop like a good server",
-    10,
-    2,
-    "Every deployment stops servers, with SIGTERM. Then yours takes no more requests, finishes "
-    "those that it holds, acknowledges them, and ends by itself.",
-    (
+    minutes=10,
+    stars=2,
+    task=(
+        "Every deployment stops servers, with SIGTERM. Then yours takes no more requests, "
+        "finishes those that it holds, acknowledges them, and ends by itself."
+    ),
+    tips=(
         "`asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)`.",
         "`await queue.cancel(consumer_tag)`; then wait for the tasks that are under way.",
     ),
-    drains,
+    check=drains,
 )
 
 STAGES = [ACKNOWLEDGE, IDEMPOTENCY, CLAIM, PREFETCH, DRAIN]

@@ -1,11 +1,11 @@
 """A stage of the capstone: what is asked for, and the experiment that shows whether it is there."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from labkit.capstone.trial import Trial
-from labkit.exercises.exercise import Assessment
+from labkit.exercises.exercise import Assessment, in_stars
 from labkit.story.story import Story
 
 
@@ -15,6 +15,7 @@ class Stage:
 
     number: int
     title: str
+    _: KW_ONLY
     minutes: int
     stars: int
     """How hard it is, from 1 to 3."""
@@ -32,8 +33,7 @@ class Stage:
         return f"10/stage_{self.number:02}"
 
     def _heading(self) -> str:
-        stars = "★" * self.stars + "☆" * (3 - self.stars)
-        return f"Stage {self.number} · {self.title} · {stars} · {self.minutes} min"
+        return f"Stage {self.number} · {self.title} · {in_stars(self.stars)} · {self.minutes} min"
 
     def __repr__(self) -> str:
         return f"{self._heading()}\n\n{self.task}"
@@ -61,9 +61,9 @@ class Result(Assessment):
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         shown = {"text/plain": repr(self)}
         if self.story is not None:
-            log = f"The last that your server said:\n\n```text\n{self.log}\n```\n\n" * bool(
-                self.log
-            )
-            diagram = f"```mermaid\n{self.story.mermaid()}\n```"
-            shown["text/markdown"] = f"{Assessment.__repr__(self)}\n\n{log}{diagram}"
+            parts = [super().__repr__()]
+            if self.log:
+                parts.append(f"The last that your server said:\n\n```text\n{self.log}\n```")
+            parts.append(f"```mermaid\n{self.story.mermaid()}\n```")
+            shown["text/markdown"] = "\n\n".join(parts)
         return shown

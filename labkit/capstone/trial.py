@@ -14,6 +14,7 @@ import aio_pika
 import asyncpg
 from aio_pika.abc import AbstractIncomingMessage
 
+from labkit.broker.waiting import inside
 from labkit.client.amqp import AsyncAPIClient
 from labkit.client.caller import Reply
 from labkit.client.errors import ReplyTimeout
@@ -41,7 +42,7 @@ Answer = TypeVar("Answer")
 
 class Broken(Exception):
     """The server does not do what this stage asks for; ``request_id`` is the request that shows it,
-    whose story is told.
+    whose story is shown.
     """
 
     def __init__(self, seen: str, request_id: str = "") -> None:
@@ -106,13 +107,8 @@ class Trial:
             return (await (await connection.channel()).get_queue(queue)).declaration_result
 
     async def letters(self) -> list[AbstractIncomingMessage]:
-        """What is in the dead letter queue, where it stays: closing gives everything back."""
-        async with await aio_pika.connect(self.lab.amqp_url) as connection:
-            queue = await (await connection.channel()).get_queue(DEAD_LETTERS)
-            found = []
-            while (letter := await queue.get(fail=False)) is not None:
-                found.append(letter)
-            return found
+        """What is in the dead letter queue, where it stays."""
+        return await inside(self.lab.amqp_url, DEAD_LETTERS)
 
     async def holds_letters(self, count: int) -> None:
         """Returns when the dead letter queue has so many."""
@@ -171,19 +167,22 @@ class Trial:
         """Raises ``Broken`` if no reply comes within so many ``seconds``."""
         request_id = id or self.named(action)
         try:
-            return await (client or self.client).request(
+            reply = await (client or self.client).request(
                 action, data, idempotency_key=key, timeout=seconds, request_id=request_id
             )
-        except ReplyTimeout:
-            seen = f"No reply came to {request_id!r} within {seconds:g} s."
-            raise Broken(seen, request_id) from None
+        except ReplyTimeout as timeout:  # or a reply that cannot be read
+            seen, _, _ = str(timeout).partition(". ")
+            raise Broken(f"{request_id}: {seen}.", request_id) from None
+        if (reply.status == "ok") != (reply.error is None):
+            seen = f"The reply has the status {reply.status!r} and the error {reply.error!r}."
+            raise Broken(f"{request_id}: {seen}", request_id)
+        return reply
 
     async def ok(self, action: str, data: dict[str, Any] | None = None, **options: Any) -> Any:
         """The data of its reply. Raises ``Broken`` if that is an error."""
         request_id = options.pop("id", None) or self.named(action)
         reply = await self.ask(action, data, id=request_id, **options)
-        if reply.error is not None:
-            code = reply.error.get("code")
+        if (code := _code(reply)) is not None:
             raise Broken(f"The reply to {request_id!r} is the error {code!r}, not ok.", request_id)
         return reply.data
 
@@ -193,9 +192,9 @@ class Trial:
         """Raises ``Broken`` unless the reply is this error."""
         request_id = options.pop("id", None) or self.named(action)
         reply = await self.ask(action, data, id=request_id, **options)
-        found = (reply.error or {}).get("code")
+        found = _code(reply)
         if found != code:
-            said = f"the error {found!r}" if reply.error else f"ok, with {json.dumps(reply.data)}"
+            said = f"the error {found!r}" if found else f"ok, with {json.dumps(reply.data)}"
             seen = f"The reply to {request_id!r} is {said}; it has to be the error {code!r}."
             raise Broken(seen, request_id)
 
@@ -245,3 +244,8 @@ class Trial:
     async def terminate(self, connection: asyncpg.Connection, pids: list[int]) -> None:
         """These connections to the database are cut, and their transactions undone."""
         await connection.fetch("SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) pid", pids)
+
+
+def _code(reply: Reply) -> str | None:
+    """Of its error; None if it is ok."""
+    return None if reply.error is None else str(reply.error["code"])

@@ -31,6 +31,14 @@ class Reply:
     parked: bool = False
     """True if the request is in the dead letter queue now."""
 
+    def __post_init__(self) -> None:
+        """Raises ``ValueError`` for an error that no program could act on."""
+        error: object = self.error
+        if error is not None and not (
+            isinstance(error, dict) and isinstance(error.get("code"), str)
+        ):
+            raise ValueError("its error has no code")
+
 
 class Caller(ABC):
     """``async with`` opens and closes it; in a notebook, where a block cannot span cells, it is

@@ -38,6 +38,12 @@ class Record:
         found = read_json(self._path).get(name) if self._path else None
         return found if isinstance(found, dict) else {}
 
+    def note_attempt(self, label: str, outcome: str) -> None:
+        """How an exercise, or a stage, was judged. What is solved once stays solved."""
+        before = self.section("exercises").get(label, {}).get("outcome")
+        if before != "right" and outcome != "not attempted":
+            self.note("exercises", label, outcome=outcome)
+
     def note(self, section: str, name: str, **facts: Any) -> None:
         """Add these facts to what is known of it, with the time."""
         if self._path is None:

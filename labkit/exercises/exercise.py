@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import textwrap
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Self
@@ -13,6 +14,7 @@ import asyncpg
 import pandas as pd
 from aio_pika.abc import AbstractIncomingMessage
 
+from labkit.broker.waiting import inside
 from labkit.course.record import Record
 from labkit.errors import NoSuchTable
 from labkit.lab import Lab
@@ -137,12 +139,7 @@ class Exercise(ABC):
 
     async def inside(self, queue: str) -> list[AbstractIncomingMessage]:
         """All messages that wait in it, by their order; they are put back where they were."""
-        async with await aio_pika.connect(self.lab.amqp_url) as connection:
-            channel = await connection.channel()
-            there, found = await channel.get_queue(queue, ensure=False), []
-            while (message := await there.get(fail=False)) is not None:
-                found.append(message)
-            return found
+        return await inside(self.lab.amqp_url, queue)
 
     async def ready(self, queue: str) -> int:
         """How many messages wait in it; 0 if there is no such queue."""
@@ -155,8 +152,7 @@ class Exercise(ABC):
         return f"**{self._heading()}**\n\n{inspect.cleandoc(self.__doc__ or '')}"
 
     def _heading(self) -> str:
-        stars = "★" * self.stars + "☆" * (3 - self.stars)
-        return f"{stars} {self.title} · {self.minutes} min"
+        return f"{in_stars(self.stars)} {self.title} · {self.minutes} min"
 
     @abstractmethod
     async def look(self) -> Assessment:
@@ -173,26 +169,33 @@ class Exercise(ABC):
         except (ApiError, ServiceError, OSError, asyncpg.PostgresError) as error:
             again = "Then `await exercise.begin()`."
             return Assessment("lab broken", f"{type(error).__name__}: {error} {again}")
-        solved = Record.own().section("exercises").get(self.label(), {}).get("outcome") == "right"
-        if not solved and found.outcome != "not attempted":
-            Record.own().note("exercises", self.label(), outcome=found.outcome)
+        Record.own().note_attempt(self.label(), found.outcome)
         return found
 
     def hint(self) -> None:
         """Print the next hint; after the last one, all of them."""
+        print_tip(self.tips, self._tips_shown)
         self._tips_shown += 1
-        if self._tips_shown > len(self.tips):
-            print("\n".join(self.tips))  # noqa: T201  (for the student to read)
-        else:
-            left = len(self.tips) - self._tips_shown
-            more = f" ({left} more)" if left else ""
-            print(self.tips[self._tips_shown - 1] + more)  # noqa: T201
 
     def solution(self) -> None:
         """Print the body of ``answer()``: pasted into a cell, it solves the exercise."""
         lines = inspect.getsource(self.answer).splitlines()[1:]
         for_a_cell = (line.partition("  # noqa")[0].replace("self.lab", "lab") for line in lines)
         print(textwrap.dedent("\n".join(for_a_cell)))  # noqa: T201
+
+
+def in_stars(count: int) -> str:
+    """How hard it is, of three."""
+    return "★" * count + "☆" * (3 - count)
+
+
+def print_tip(tips: Sequence[str], shown: int) -> None:
+    """The one after those that were ``shown``; after the last one, all of them."""
+    if shown >= len(tips):
+        print("\n".join(tips))  # noqa: T201  (for the student to read)
+    else:
+        left = len(tips) - shown - 1
+        print(tips[shown] + (f" ({left} more)" if left else ""))  # noqa: T201
 
 
 def overlapping(calls: pd.DataFrame) -> int:

@@ -337,3 +337,17 @@ def test_of_a_reply_everything_counts_but_its_correlation_id() -> None:
 
 def test_secrets_are_not_written_down() -> None:
     assert without_secrets({"name": "n", "password": "p", "auth_token": "t"}) == {"name": "n"}
+
+
+def test_replies_of_a_server_that_writes_its_json_differently_are_compared_all_the_same() -> None:
+    spaced = [
+        f'{{"correlation_id": "{name}", "status": "ok", "data": 1, "error": null}}' for name in "ab"
+    ]
+    turned = '{"status": "ok", "data": 1, "error": null, "correlation_id": "c"}'
+    essences = [essence(body.encode()) for body in (*spaced, turned)]
+    assert essences == [essences[0]] * 3
+    assert json.loads("{" + essences[0].removeprefix(",")) == {
+        "status": "ok",
+        "data": 1,
+        "error": None,
+    }
