@@ -56,7 +56,9 @@ RETRY = Stage(
         " the header `x-attempt`, from 1: each waits longer than the one before."
     ),
     tips=(
-        "Transient are `asyncpg.PostgresError`, `asyncpg.InterfaceError` and `OSError`.",
+        "What is no answer of yours (stage 4) may go well later: `except Exception`. A driver in "
+        "trouble raises more kinds of errors than you would list, and a message that is neither "
+        "acknowledged nor given back is held until your server ends.",
         "The copy needs the body, `reply_to`, `correlation_id` and the headers of the original, "
         "with an `x-attempt` that is one more.",
     ),
@@ -184,7 +186,8 @@ RECONNECT = Stage(
     tips=(
         "`aio_pika.connect_robust` connects again, and consumes again.",
         "Replying and acknowledging on the lost channel raise: `aio_pika.exceptions.AMQPError`, "
-        "`ChannelInvalidStateError`. There is nothing left to do for that message then.",
+        "`ChannelInvalidStateError`. If the channel is there still, because the broker only did "
+        "not take what you published, `message.nack()` has the message delivered again.",
     ),
     check=connects_again,
 )

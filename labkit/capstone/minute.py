@@ -10,6 +10,7 @@ from labkit.ledger import Ledger
 
 PER_SECOND = 10
 POISON = 3
+SERVERS = 2
 PATIENT = 30.0
 """Seconds that a caller waits: longer than anything is away. What expires leaves no trace in a
 server that is not ours, and could not be distinguished from what is lost.
@@ -17,7 +18,7 @@ server that is not ours, and could not be distinguished from what is lost.
 
 
 async def a_minute(trial: Trial) -> str:
-    await trial.start(2)
+    await trial.start(SERVERS)
     ledger = Ledger(trial.lab)
     client = ledger.watch(trial.client)
 
@@ -43,11 +44,19 @@ async def a_minute(trial: Trial) -> str:
 
 
 async def _have_two(trial: Trial) -> None:
-    """Those that ended are started again, as systemd or Kubernetes would."""
+    """Those that ended are started again, as systemd or Kubernetes would; the next mishap comes
+    when all of them are back.
+    """
     gone = [server for server in trial.servers if not server.alive()]
     for server in gone:
         trial.servers.remove(server)
     await trial.start(len(gone))
+
+    async def both_consume() -> bool:
+        return await trial.consumers() >= SERVERS
+
+    again = f"{PATIENT:g} s after it was disturbed, not all of your servers consume again."
+    await trial.until(both_consume, again, PATIENT)
 
 
 async def _poison(trial: Trial, ledger: Ledger) -> None:
