@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack
 from labkit import database
 from labkit.board import Board
 from labkit.client.amqp import AsyncAPIClient
+from labkit.client.moments import Moment
 from labkit.client.rest import RestClient
 from labkit.closing import close_all
 from labkit.dead_letters import DeadLetters
@@ -24,7 +25,7 @@ from labkit.services.environment import ROOT
 from labkit.services.home import Home
 from labkit.services.inherited import inherited
 from labkit.services.process import Process
-from labkit.story import Recording, Story
+from labkit.story import Recording, Sources, Story
 from labkit.worker_settings import WorkerSettings, checked, environment_of, lab_name
 from labkit.workers import OBEDIENT
 from labkit.workspace import Workspace
@@ -240,6 +241,7 @@ class Lab(Inspection):
         """
         self._open_workspace()
         client = AsyncAPIClient(self.client_amqp_url, self._key(api_key), timeout=timeout)
+        client.observers.append(self._note)
         self._clients.append(client)
         return await client.connect()
 
@@ -276,16 +278,21 @@ class Lab(Inspection):
         shows them, and ``run.story(id)`` or ``lab.story(id)`` tells one. Raises ``BrokerAway``.
         """
         workspace = self._open_workspace()
-        self._recording = Recording(
+        sources = Sources(
             workspace.broker,
             self.vhost,
             self.amqp_url,
             self.database_url,
             workspace.plan.folder,
             workspace.workers.names,
-            self._recording,
+            workspace.faults.happened,
         )
+        self._recording = Recording(sources, self._recording)
         return self._recording
+
+    def _note(self, moment: Moment, request_id: str) -> None:
+        if self._recording is not None:
+            self._recording.note(moment, request_id)
 
     async def story(self, request_id: str) -> Story:
         """All that was seen of this request in the newest recording: a table with ``.table()``, a

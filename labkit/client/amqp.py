@@ -7,7 +7,6 @@ message in a queue of the client's own. Notebook 02 writes the same by hand.
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,6 +18,7 @@ from labkit.client.backoff import Pauses
 from labkit.client.caller import ConnectedCaller, Reply, encoded
 from labkit.client.channel import Link, Outcome, address
 from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
+from labkit.client.moments import Moment, Observer
 from labkit.errors import BadArgument, BrokerAway
 from server.contract.envelope import LONGEST_ID
 from server.contract.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
@@ -54,10 +54,6 @@ class Pending:
             self.reply.set_exception(error)
 
 
-def _unobserved(what: str, request_id: str) -> None:
-    """Observes nothing."""
-
-
 class AsyncAPIClient(ConnectedCaller):
     """Calls the Library API over RabbitMQ; any number of calls may be in flight at a time.
 
@@ -85,10 +81,8 @@ class AsyncAPIClient(ConnectedCaller):
         self._keeper: asyncio.Task[None]
         self._closing: asyncio.Event
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
-        self.observe: Callable[[str, str], None] = _unobserved
-        """Called with ``sent`` or ``accepted`` and the request's id: each time that it is
-        published, and when the broker has confirmed it.
-        """
+        self.observers: list[Observer] = []
+        """Each is called with every moment of a call, and the request's id."""
 
     async def _open(self) -> None:
         """Raises ``BrokerAway``."""
@@ -149,11 +143,13 @@ class AsyncAPIClient(ConnectedCaller):
         if pending.id in self._pending:
             raise BadArgument(f"A request with the id {pending.id!r} is in flight already.")
         self._pending[pending.id] = pending  # before publishing: the reply may be very quick
+        self._note(Moment.ASKED, pending.id)
         try:
             self._send(pending)
             async with asyncio.timeout(seconds):
                 return await pending.reply
         except TimeoutError:
+            self._note(Moment.GAVE_UP, pending.id)
             raise ReplyTimeout(
                 f"No reply to {action} within {seconds:g} s. It may have been applied, or may yet "
                 "be: ask again with the same idempotency key, which doubles nothing."
@@ -165,18 +161,20 @@ class AsyncAPIClient(ConnectedCaller):
         """Publish without waiting for the confirm: the reply is the better one."""
         if self._link is not None and not pending.reply.done():
             pending.sent += 1
-            self.observe("sent", pending.id)
+            self._note(Moment.SENT, pending.id)
             on_outcome = partial(self._on_outcome, pending)
             self._link.publish(pending.body, pending.id, {DEADLINE: pending.deadline}, on_outcome)
 
     def _on_outcome(self, pending: Pending, outcome: Outcome) -> None:
         match outcome:
             case Outcome.ACCEPTED:
-                self.observe("accepted", pending.id)
+                self._note(Moment.ACCEPTED, pending.id)
             case Outcome.RETURNED:
+                self._note(Moment.RETURNED, pending.id)
                 self._refuse(pending, Unroutable())
             case Outcome.REFUSED:
                 self.refused += 1
+                self._note(Moment.REFUSED, pending.id)
                 self._refuse(pending, QueueFull())
 
     def _refuse(self, pending: Pending, error: Exception) -> None:
@@ -184,6 +182,10 @@ class AsyncAPIClient(ConnectedCaller):
             pending.fail(error)
         else:  # what became of the copy before is not known: only a reply can tell
             self._send_soon(pending)
+
+    def _note(self, moment: Moment, request_id: str) -> None:
+        for observer in self.observers:
+            observer(moment, request_id)
 
     def _send_soon(self, pending: Pending) -> None:
         asyncio.get_running_loop().call_later(AGAIN, self._send, pending)
@@ -194,6 +196,7 @@ class AsyncAPIClient(ConnectedCaller):
         """Wakes the call that waits. Late replies are dropped: their call has ended already."""
         pending = self._pending.get(correlation_id or "")
         if pending is None or pending.reply.done():
+            self._note(Moment.CAME_LATE, correlation_id or "")
             return
         try:
             reply = Reply(**from_json(body), replayed=replayed, parked=parked, body=body)

@@ -42,6 +42,11 @@ class Fault:
     def happened(self) -> bool:
         return self.at is not None
 
+    @property
+    def request_id(self) -> str | None:
+        """Of the request that it happened to; None if it was not one, or is not known."""
+        return None
+
     async def reached(self, within: float = 10.0) -> str | None:
         """Returns when it has happened: the id of the request that it happened to, if it was one.
 
@@ -96,12 +101,15 @@ class Journal:
         if errors:
             raise ExceptionGroup("Some faults cannot be undone: open the lab again.", errors)
 
+    def happened(self) -> list[Fault]:
+        """Each that has begun."""
+        return [fault for fault in self.faults if fault.happened()]
+
     def timeline(self) -> pd.DataFrame:
         """One row for each fault that happened: ``at`` and ``healed`` in UTC."""
         rows = [
             (fault.name, fault.target, _utc(fault.at), _utc(fault.healed))
-            for fault in self.faults
-            if fault.happened()
+            for fault in self.happened()
         ]
         return pd.DataFrame(rows, columns=["fault", "target", "at", "healed"])
 

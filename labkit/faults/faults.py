@@ -46,6 +46,10 @@ class Faults:
         """Heal everything, the last fault first."""
         await self._journal.undo()
 
+    def happened(self) -> list[Fault]:
+        """Each that has begun, in the order in which they were asked for."""
+        return self._journal.happened()
+
     def timeline(self) -> pd.DataFrame:
         """One row for each fault that happened, in the order in which they were asked for.
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from labkit.client.amqp import AsyncAPIClient
 from labkit.client.caller import Caller, Reply
+from labkit.client.moments import Moment
 from labkit.ledger.operations import Operation, essence, failed, judged, without_secrets
 from server.contract.credentials import TOKEN_FIELD
 
@@ -39,7 +40,7 @@ class Watched(Caller):
         """The request's id → the number of its newest operation."""
         if isinstance(client, AsyncAPIClient):
             self._transport = "amqp"
-            client.observe = self._observe
+            client.observers.append(self._observe)
 
     async def connect(self) -> Self:
         await self._client.connect()
@@ -105,14 +106,14 @@ class Watched(Caller):
         operation = self._operations[number]
         self._operations[number] = replace(operation, answered=time.time(), **changes)
 
-    def _observe(self, what: str, request_id: str) -> None:
+    def _observe(self, moment: Moment, request_id: str) -> None:
         number = self._numbers.get(request_id)
         if number is None:
             return
         operation = self._operations[number]
-        if what == "sent":
+        if moment is Moment.SENT:
             self._operations[number] = replace(operation, sent=operation.sent + 1)
-        else:
+        elif moment is Moment.ACCEPTED:
             self._operations[number] = replace(operation, accepted=True)
 
 

@@ -14,7 +14,8 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from labkit.broker.management import Broker
-from server.contract.headers import ATTEMPT, REPLAYED
+from server.contract.headers import ATTEMPT, EDITED_FROM, REPLAYED, REPLAYS
+from server.contract.topology import DEAD_LETTERS, REQUESTS
 
 EXCHANGE = "amq.rabbitmq.trace"
 
@@ -33,6 +34,30 @@ class Seen:
     status: str = ""
     """Of a reply: ``ok``, or the error's code."""
     replayed: bool = False
+    replays: int = 0
+    """Of a request: how often it was sent again out of the dead letter queue."""
+    edited_from: str = ""
+
+    @property
+    def published(self) -> bool:
+        return self.what == "published"
+
+    def enters(self, queue: str) -> bool:
+        return self.published and self.queue == queue
+
+    @property
+    def is_reply(self) -> bool:
+        return bool(self.status) and self.queue not in (REQUESTS, DEAD_LETTERS)
+
+    @property
+    def kind_of_request(self) -> str:
+        """``request``, or what an operator made of a dead letter."""
+        replay = f"replay {self.replays}" if self.replays else "request"
+        return f"{replay}, edited from {self.edited_from}" if self.edited_from else replay
+
+    @property
+    def kind_of_reply(self) -> str:
+        return f"reply: {self.status}" + (", replayed" if self.replayed else "")
 
 
 class Firehose:
@@ -41,6 +66,8 @@ class Firehose:
     def __init__(self, broker: Broker, vhost: str, amqp_url: str) -> None:
         self._broker, self._vhost, self._url = broker, vhost, amqp_url
         self.seen: list[Seen] = []
+        self._sent_as: dict[str, str] = {}
+        """Correlation id → the request's own id, where they differ."""
         self._connection: aio_pika.abc.AbstractConnection
 
     async def open(self) -> None:
@@ -67,7 +94,7 @@ class Firehose:
         properties = headers.get("properties")
         properties = properties if isinstance(properties, dict) else {}
         document = _document(copy.body)
-        request_id = properties.get("correlation_id") or document.get("id") or ""
+        request_id = self._request_id(document, str(properties.get("correlation_id") or ""))
         error = document.get("error")
         status = error["code"] if isinstance(error, dict) else document.get("status", "")
         own = properties.get("headers")
@@ -77,13 +104,28 @@ class Firehose:
                 time.time(),
                 "published" if what == "publish" else "delivered",
                 queue,
-                str(request_id),
-                attempt=int(own.get(ATTEMPT) or 1),
+                request_id,
+                attempt=_number(own.get(ATTEMPT)) or 1,
                 redelivered=bool(headers.get("redelivered")),
                 status=str(status),
                 replayed=bool(own.get(REPLAYED)),
+                replays=_number(own.get(REPLAYS)),
+                edited_from=str(own.get(EDITED_FROM) or ""),
             )
         )
+
+    def _request_id(self, document: Mapping[str, Any], correlation_id: str) -> str:
+        """A letter that is sent again has a correlation id of its own, and its reply has that."""
+        if (own := document.get("id")) is None:
+            return self._sent_as.get(correlation_id, correlation_id)
+        if correlation_id != own:
+            self._sent_as[correlation_id] = str(own)
+        return str(own)
+
+
+def _number(header: object) -> int:
+    """A client may write what it likes into a header."""
+    return header if isinstance(header, int) else 0
 
 
 def _document(body: bytes) -> dict[str, Any]:

@@ -4,19 +4,22 @@ import asyncio
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+from asyncpg import UndefinedTableError
 
-from labkit.broker.management import Broker
+from labkit.client.moments import Moment
 from labkit.database import connect
 from labkit.errors import DatabaseAway, NoStory
 from labkit.faults.at_step import reports
 from labkit.faults.at_step.reports import Report
+from labkit.story import overview
 from labkit.story.events import of_request
 from labkit.story.firehose import Firehose, Seen
-from labkit.story.story import Story
+from labkit.story.noted import Noted, noted_now
+from labkit.story.sources import Sources
+from labkit.story.story import Story, together
 from server.contract.topology import DEAD_LETTERS, REQUESTS, RETRY_PREFIX
 
 CLAIMED = """
@@ -25,8 +28,10 @@ WHERE resource_type = 'request' AND key = ANY($1)
 """
 SETTLES = 0.2
 """Seconds without a copy of a message, after which the broker has no more."""
-FEW = 8
-"""Requests of which a recording shows every row; of more, the unusual ones."""
+FEW = 5
+"""Requests that are readable in one diagram; of more, the unusual ones are told one by one."""
+MOST_STORIES = 50
+"""Unusual requests whose stories come with the table: a page with thousands would be slow."""
 COLUMNS = ["deliveries", "set aside", "dead-lettered", "replies", "unusual"]
 
 
@@ -35,27 +40,20 @@ class Recording:
     and those with a flaw. ``python -m server worker`` reports none: it does not know of labs.
     """
 
-    def __init__(
-        self,
-        broker: Broker,
-        vhost: str,
-        amqp_url: str,
-        database_url: str,
-        folder: Path,
-        workers: Mapping[int, str],
-        before: "Recording | None" = None,
-    ) -> None:
-        """``workers``: a process's id → its name, of all that were ever started. ``before``: a lab
-        has one recording at a time, so an earlier one ends.
-        """
-        self._firehose = Firehose(broker, vhost, amqp_url)
-        self._database_url = database_url
-        self._folder = folder
+    def __init__(self, sources: Sources, before: "Recording | None" = None) -> None:
+        """``before``: a lab has one recording at a time, so an earlier one ends."""
+        self._sources = sources
+        self._firehose = Firehose(sources.broker, sources.vhost, sources.amqp_url)
+        self._noted: list[Noted] = []
         self._reports: list[Report] | None = None
         self._committed: dict[str, list[float]] | None = None
-        self._workers = workers
         self._before = before
         self._open = False
+
+    def note(self, moment: Moment, request_id: str) -> None:
+        """A client of the lab calls this; ``Lab.client`` sees to it."""
+        if self._open:
+            self._noted.append(noted_now(moment, request_id))
 
     def __await__(self) -> Generator[Any, None, Self]:
         """``run = await lab.record()``: until ``await run.stop()``, or the lab is closed."""
@@ -65,7 +63,7 @@ class Recording:
         if self._before is not None:
             await self._before.stop()
             self._before = None
-        reports.begin(self._folder)
+        reports.begin(self._sources.folder)
         await self._firehose.open()
         self._open = True
         return self
@@ -80,10 +78,10 @@ class Recording:
         self._open = False
         try:
             await self._settled()
-            self._reports = reports.read(self._folder)
+            self._reports = reports.read(self._sources.folder)
             self._committed = await self._claims(self.requests())
         finally:
-            reports.end(self._folder)
+            reports.end(self._sources.folder)
             await self._firehose.close()
 
     async def _settled(self) -> None:
@@ -93,10 +91,12 @@ class Recording:
             await asyncio.sleep(SETTLES)
 
     async def _claims(self, request_ids: list[str]) -> dict[str, list[float]]:
-        """PostgreSQL's own record; empty while it is away: then a story has none of it."""
+        """PostgreSQL's own record; empty while it is away, and before a worker made its tables:
+        then a story has none of it.
+        """
         claims: dict[str, list[float]] = {}
-        with suppress(DatabaseAway):
-            connection = await connect(self._database_url)
+        with suppress(DatabaseAway, UndefinedTableError):
+            connection = await connect(self._sources.database_url)
             try:
                 for request_id, at in await connection.fetch(CLAIMED, request_ids):
                     claims.setdefault(request_id, []).append(at)
@@ -109,8 +109,10 @@ class Recording:
         return self._firehose.seen
 
     def requests(self) -> list[str]:
-        """Their ids, in the order in which the broker saw them first."""
-        return list(dict.fromkeys(s.request_id for s in self._seen if s.queue == REQUESTS))
+        """Their ids, in the order in which a client of the lab asked, or the broker saw them."""
+        asked = [(n.at, n.request_id) for n in self._noted if n.moment is Moment.ASKED]
+        seen = [(s.at, s.request_id) for s in self._seen if s.queue == REQUESTS]
+        return list(dict.fromkeys(request_id for _, request_id in sorted(asked + seen)))
 
     def queues_of(self, request_id: str) -> list[str]:
         """The queues that this request, or its reply, was published into, in order."""
@@ -122,15 +124,22 @@ class Recording:
         if request_id not in self.requests():
             known = ", ".join(self.requests()[:5]) or "none"
             raise NoStory(f"No request {request_id!r} was seen; the first ones were: {known}.")
-        claims = self._committed
-        if claims is None:  # it is still being recorded
-            await self._settled()
-            claims = await self._claims([request_id])
-        steps = reports.read(self._folder) if self._reports is None else self._reports
-        committed = claims.get(request_id, [])
-        return Story(
-            request_id, of_request(request_id, self._seen, steps, committed, self._workers)
+        if self._committed is not None:
+            return self._told(request_id, self._committed)
+        await self._settled()  # it is still being recorded
+        return self._told(request_id, await self._claims([request_id]))
+
+    def _told(self, request_id: str, committed: Mapping[str, list[float]]) -> Story:
+        events = of_request(
+            request_id,
+            self._seen,
+            reports.read(self._sources.folder) if self._reports is None else self._reports,
+            committed.get(request_id, []),
+            self._sources.workers,
+            self._noted,
+            self._sources.faults(),
         )
+        return Story(request_id, events)
 
     def summary(self) -> pd.DataFrame:
         """One row for each request, by its id, in the order in which they were first seen.
@@ -154,10 +163,19 @@ class Recording:
         table = self.summary()
         return f"{len(table)} requests, of which {int(table['unusual'].sum())} are unusual"
 
-    def _repr_html_(self) -> Any:
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Of a few requests one diagram; of more a table of the unusual ones, and their stories."""
         table = self.summary()
-        shown = table if len(table) <= FEW else table[table["unusual"]]
-        return f"<p>{self!r}</p>{shown.to_html()}"
+        if self._committed is None:
+            return {"text/plain": repr(self), "text/html": overview.page(repr(self), table, {})}
+        told = {i: self._told(i, self._committed) for i in self._worth_telling(table)}
+        if 0 < len(table) <= FEW:
+            return {"text/plain": repr(self), "text/vnd.mermaid": together(list(told.values()))}
+        return {"text/plain": repr(self), "text/html": overview.page(repr(self), table, told)}
+
+    def _worth_telling(self, table: pd.DataFrame) -> list[str]:
+        shown = table if len(table) <= FEW else table[table["unusual"]][:MOST_STORIES]
+        return [str(request_id) for request_id in shown.index]
 
 
 def _kind(seen: Seen) -> str:

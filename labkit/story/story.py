@@ -1,11 +1,13 @@
 """The story of one request: as a table, as a sequence diagram, and step by step."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
-from labkit.story.events import Event
+from labkit.story import diagram
+from labkit.story.event import Event, Kind
 
 COLUMNS = ["at", "from", "to", "what", "seen"]
 
@@ -21,23 +23,26 @@ class Story:
         """One row for each event, in the order of cause and effect.
 
         Columns: ``at`` (datetime64[us, UTC]), ``from``, ``to`` and ``what`` (str), and ``seen``
-        (bool): False for a gap, about which no one reported.
+        (bool): False for a gap, about which no one reported. A fault has no ``from`` and ``to``.
         """
         rows = [
-            (pd.Timestamp(e.at, unit="s", tz="UTC"), e.source, e.target, e.label, not e.is_gap)
+            (
+                pd.Timestamp(e.at, unit="s", tz="UTC"),
+                e.source,
+                e.target,
+                e.label,
+                e.kind is not Kind.GAP,
+            )
             for e in self.events
         ]
         return pd.DataFrame(rows, columns=COLUMNS)
 
     def mermaid(self, count: int | None = None) -> str:
         """The sequence diagram of the first ``count`` events, or of all, for mermaid."""
-        shown = self.events[:count]
-        names = list(dict.fromkeys(name for e in self.events for name in (e.source, e.target)))
-        lines = ["sequenceDiagram", *(f"    participant {_id(n)} as {n}" for n in names)]
-        return "\n".join([*lines, *(f"    {_line(event)}" for event in shown)])
+        return diagram.mermaid(self.events, count)
 
     def __repr__(self) -> str:
-        return "\n".join([f"The story of {self.request_id}", *map(_text, self.events)])
+        return "\n".join([f"The story of {self.request_id}", *map(diagram.text, self.events)])
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/vnd.mermaid": self.mermaid()}
@@ -49,20 +54,22 @@ class Story:
         return player(self)
 
 
-def _id(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
+def together(stories: Sequence[Story]) -> str:
+    """One diagram of several requests, each event with the request's id, for mermaid.
+
+    Each story keeps its order of cause and effect; how they interleave is by time.
+    """
+    timed: list[tuple[float, Event]] = []
+    for story in stories:
+        latest = 0.0
+        for event in story.events:
+            latest = max(latest, event.at)
+            label = f"{story.request_id}: {event.label}"
+            is_fault = event.kind is Kind.FAULT
+            timed.append((latest, event if is_fault else replace(event, label=label)))
+    told = [event for _, event in sorted(timed, key=lambda each: each[0])]
+    return diagram.mermaid(list(dict.fromkeys(told)))  # a fault is in each story, and told once
 
 
-def _line(event: Event) -> str:
-    source, target = _id(event.source), _id(event.target)
-    if event.is_gap:
-        return f"Note over {source}: ✗ {event.label}"
-    if source == target:
-        return f"Note over {source}: {event.label}"
-    return f"{source}->>{target}: {event.label}"
-
-
-def _text(event: Event) -> str:
-    if event.source == event.target:
-        return f"  {event.source}: {event.label}"
-    return f"  {event.source} → {event.target}: {event.label}"
+def _utc(seconds: float) -> pd.Timestamp:
+    return pd.Timestamp(seconds, unit="s", tz="UTC")

@@ -273,7 +273,7 @@ async def test_a_copy_that_finds_the_queue_full_is_sent_again_when_there_is_room
         Broker(os.environ["MANAGEMENT_URL"]) as broker,
     ):
         await topology.declare(operator._channel, small)
-        client.observe = lambda what, request_id: published.append((what, request_id))
+        client.observers.append(lambda moment, request_id: published.append((moment, request_id)))
         call = asyncio.create_task(client.request("create_book", BOOK, request_id="mine"))
         await eventually(lambda: operator.depth(topology.REQUESTS))
         with pytest.raises(DeliveryError):
@@ -387,7 +387,7 @@ async def test_what_json_has_no_number_for_is_refused_by_its_path(
     client: AsyncAPIClient, number: float
 ) -> None:
     sent: list[str] = []
-    client.observe = lambda what, request_id: sent.append(what)
+    client.observers.append(lambda moment, request_id: sent.append(moment))
     with pytest.raises(ValueError, match=r"data\.books\.1\.year is -?(nan|inf)"):
         await client.call("create_book", {"books": [{}, {"year": number}]})
     assert sent == []

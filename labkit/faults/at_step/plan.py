@@ -82,6 +82,9 @@ class Armed:
         return True
 
     def announce(self, request_id: str | None) -> None:
+        """Only the first time: an order that holds always began then."""
+        if self.stem.with_suffix(".reached").exists():
+            return
         report = {"pid": os.getpid(), "request_id": request_id, "at": time.time()}
         write_atomically(self.stem.with_suffix(".reached"), json.dumps(report))
 
