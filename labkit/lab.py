@@ -265,12 +265,13 @@ class Lab(Inspection):
         return sum(c.refused for c in self._clients if isinstance(c, AsyncAPIClient))
 
     def board(self) -> Board:
-        """Queues and their depths over time, workers, and buttons for the usual faults, in a cell.
-        It ends with the lab, or with ``await board.stop()``.
+        """Queues with their depths over time and rates, workers, the latest dead letters, and
+        buttons for the usual faults, in a cell. It ends with the lab, or with ``await
+        board.stop()``. Rates are of the last four counts of the broker: about as good as a quarter.
         """
-        self._open_workspace()
-        if self._board is None:
-            self._board = Board(self)
+        broker = self._open_workspace().broker
+        if self._board is None or self._board.broker is not broker:  # it was opened again
+            self._board = Board(self, broker)
         return self._board.start()
 
     def record(self) -> Recording:

@@ -14,7 +14,8 @@ from labkit.services.environment import ROOT
 from labkit.services.files import make_folder
 
 ORIGINALS = ROOT / "notebooks"
-COPIES = ROOT / "my_work"
+FOLDER = "my_work"
+COPIES = ROOT / FOLDER
 
 
 def make(originals: Path = ORIGINALS, copies: Path = COPIES) -> list[Path]:

@@ -6,15 +6,13 @@ ready.compare(1, why="the broker keeps it until it is acknowledged.")
 """
 
 import html
-import os
 from typing import Any
 
 from labkit.course.kinds import Choice, Kind, Number, Order
 from labkit.course.record import Record
+from labkit.ui.interactive import Interactive
 
 SECTION = "predictions"
-JUPYTERLAB = "JPY_SESSION_NAME"
-"""Set in a kernel that a student looks at: where none does, a widget would be an empty box."""
 
 
 def choice(*options: str) -> Choice:
@@ -40,7 +38,7 @@ def predict(question: str, kind: Kind | Any) -> "Prediction":
     return Prediction(question, kind() if kind is number else kind)
 
 
-class Prediction:
+class Prediction(Interactive):
     """One question. The cell's output shows it with its input."""
 
     def __init__(self, question: str, kind: Kind) -> None:
@@ -75,15 +73,6 @@ class Prediction:
 
     def _repr_markdown_(self) -> str:
         return f"**Predict.** {self.question} *({self.kind.hint})*"
-
-    def _ipython_display_(self) -> None:
-        from IPython.display import display
-
-        if JUPYTERLAB in os.environ:
-            display(self._widget())  # type: ignore[no-untyped-call]
-        else:
-            data = {"text/plain": repr(self), "text/markdown": self._repr_markdown_()}
-            display(data, raw=True)  # type: ignore[no-untyped-call]
 
     def _widget(self) -> Any:
         import ipywidgets

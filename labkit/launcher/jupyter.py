@@ -16,31 +16,32 @@ NAME = "jupyter"
 PORT = 8888
 START_DEADLINE = 90.0
 TRIES = 4
-FIRST_PAGE = "my_work/00_start_here.ipynb"
+FIRST_PAGE = f"{own_notebooks.FOLDER}/00_start_here.ipynb"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
 
 
-async def up(home: Home) -> str:
-    """Start JupyterLab, or adopt the one that runs; says where it is."""
-    own_notebooks.make()
+async def up(home: Home, root: Path = ROOT) -> str:
+    """Start JupyterLab, or adopt the one that runs; says where it is. ``root`` is the folder that
+    it shows, with the student's notebooks.
+    """
+    own_notebooks.make(copies=root / own_notebooks.FOLDER)
     running = find(NAME, home.run_dir)
     if running is not None and await adopted(running, lambda: _wait(running, home)):
         return f"port {home.port(NAME)} (ran already)"
-    _configure(home.path / NAME)
+    _configure(home.path / NAME, root)
     for attempt in range(TRIES):
         await ports.assign(home, NAME, PORT, remembered=attempt == 0)
         try:
-            await _wait(_start(home), home)
+            await _wait(_start(home, root), home)
             return f"port {home.port(NAME)}"
         except PortTaken:
             continue
     raise NotReady("JupyterLab found each port taken that it tried: see `ss -ltnp`.")
 
 
-def url(home: Home) -> str:
+def url(home: Home, root: Path = ROOT) -> str:
     """The first page, token included: anyone who has this address may run code as you."""
-    page = f"/tree/{FIRST_PAGE}" if (ROOT / FIRST_PAGE).exists() else ""
-    return f"{_address(home)}/lab{page}?token={home.password(NAME)}"
+    return f"{_address(home)}{_first_page(root)}?token={home.password(NAME)}"
 
 
 async def answers(home: Home) -> str:
@@ -56,7 +57,7 @@ async def _wait(process: Process, home: Home) -> None:
     await until_ready(process, lambda: answers(home), deadline=START_DEADLINE)
 
 
-def _start(home: Home) -> Process:
+def _start(home: Home, root: Path) -> Process:
     folder = home.path / NAME
     own = {
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
@@ -73,24 +74,27 @@ def _start(home: Home) -> Process:
         run_dir=home.run_dir,
         log=home.log(NAME),
         env=venv.environment() | own,
-        cwd=ROOT,
+        cwd=root,
     )
 
 
-def _configure(folder: Path) -> None:
+def _first_page(root: Path) -> str:
+    return f"/lab/tree/{FIRST_PAGE}" if (root / FIRST_PAGE).exists() else "/lab"
+
+
+def _configure(folder: Path, root: Path) -> None:
     """No news, no update notices; the clone is what the file browser shows."""
-    page = f"/lab/tree/{FIRST_PAGE}" if (ROOT / FIRST_PAGE).exists() else "/lab"
     server = {
         "ip": ports.LOOPBACK,
         "port_retries": 0,  # a taken port is an error here, and then we choose another
-        "root_dir": str(ROOT),
-        "default_url": page,
+        "root_dir": str(root),
+        "default_url": _first_page(root),
         "allow_root": True,
     }
     lab = {
         "news_url": None,
         "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
-        "default_url": page,
+        "default_url": _first_page(root),
     }
     config = folder / "config"
     write_json(config / "jupyter_server_config.json", {"ServerApp": server, "LabApp": lab})

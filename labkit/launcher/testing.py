@@ -8,7 +8,7 @@ import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 
-from labkit.launcher import lab, venv
+from labkit.launcher import chromium, lab, venv
 from labkit.launcher.steps import Steps
 
 CHECKS = {
@@ -28,6 +28,7 @@ INTERRUPTION = 20.0
 async def run(steps: Steps) -> int:
     """Install what is missing, then check everything. Returns 0 only if all is well."""
     await lab.install(steps)
+    await steps.step("Chromium", chromium.complete)
     begun = time.monotonic()
     results: dict[str, int | None] = {}
 

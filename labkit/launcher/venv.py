@@ -70,6 +70,14 @@ async def complete() -> str:
     return f"installed with {how}"
 
 
+async def add(requirements: Path) -> None:
+    """What only some work needs, with the versions of everything else."""
+    stamp, wanted = FOLDER / f"added-{requirements.parent.name}", requirements.read_text("utf-8")
+    if _stamp(stamp) != wanted:
+        await _install(["-r", str(requirements), "-c", str(CONSTRAINTS)])
+        write_atomically(stamp, wanted)
+
+
 def is_complete() -> bool:
     """Whether it is what `requirements.txt` and `constraints.txt` ask for."""
     return _stamp(COMPLETE) == _wanted()

@@ -48,11 +48,12 @@ def events(logs: Iterable[Path], since: Marks | None = None) -> Iterator[dict[st
         with file.open("rb") as lines:
             lines.seek((since or {}).get(_first_line(file), 0))
             for line in lines:
-                if event := _parsed(line):
+                if event := parsed(line):
                     yield event
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
+    """The event of this line; None if it is no JSON object."""
     try:
         event = json.loads(line)
     except (ValueError, RecursionError):

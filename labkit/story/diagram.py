@@ -5,11 +5,20 @@ from collections.abc import Sequence
 from labkit.story.event import Event, Kind
 
 
-def mermaid(events: Sequence[Event], count: int | None = None) -> str:
-    """Of the first ``count`` events, or of all; the participants are those of all."""
+def mermaid(events: Sequence[Event], title: str, count: int | None = None) -> str:
+    """Of the first ``count`` events, or of all; the participants are those of all.
+
+    ``title`` and the events as text are what a screen reader says of it.
+    """
     names = list(dict.fromkeys(n for e in events for n in (e.source, e.target) if n))
     everyone = ",".join(_id(name) for name in names[:: max(1, len(names) - 1)])
-    lines = ["sequenceDiagram", *(f"    participant {_id(n)} as {n}" for n in names)]
+    said = ". ".join(_escaped(text(event).strip()) for event in events[:count])
+    lines = [
+        "sequenceDiagram",
+        f"    accTitle: {_escaped(title)}",
+        f"    accDescr: {said}",
+        *(f"    participant {_id(n)} as {n}" for n in names),
+    ]
     return "\n".join([*lines, *(f"    {_line(event, everyone)}" for event in events[:count])])
 
 

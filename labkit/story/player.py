@@ -3,6 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from labkit.ui.interactive import Interactive
+
 if TYPE_CHECKING:
     from labkit.story.story import Story
 
@@ -10,43 +12,58 @@ PAUSE = 0.8
 """Seconds between two events while it plays."""
 
 
-def player(story: "Story") -> Any:
-    """A widget for JupyterLab."""
-    import ipywidgets
-    from IPython.display import display
+class Player(Interactive):
+    """``place`` is how many events are shown, from 1."""
 
-    last = len(story.events)
-    place = ipywidgets.IntSlider(value=1, min=1, max=last, description="event")
-    back, step, play = (ipywidgets.Button(description=text) for text in ("Back", "Step", "Play"))
-    picture = ipywidgets.Output()
+    def __init__(self, story: "Story") -> None:
+        self._story = story
+        self._playing: asyncio.Task[None] | None = None
+        self._place: Any = None
+        self._picture: Any = None
 
-    def show(_: Any = None) -> None:
-        with picture:
-            picture.clear_output(wait=True)
-            drawn = {"text/vnd.mermaid": story.mermaid(place.value), "text/plain": ""}
-            display(drawn, raw=True)  # type: ignore[no-untyped-call]
+    def _widget(self) -> Any:
+        import ipywidgets
 
-    def move(by: int) -> None:
-        place.value = min(max(place.value + by, 1), last)
+        last = len(self._story.events)
+        self._place = ipywidgets.IntSlider(value=1, min=1, max=last, description="event")
+        self._picture = ipywidgets.Output()
+        deeds = {"Back": self.back, "Step": self.step, "Play": self.play}
+        buttons = []
+        for text, deed in deeds.items():
+            button = ipywidgets.Button(description=text)
+            button.on_click(lambda _, deed=deed: deed())
+            buttons.append(button)
+        self._place.observe(lambda _: self._draw(), names="value")
+        self._draw()
+        return ipywidgets.VBox([ipywidgets.HBox([*buttons, self._place]), self._picture])
 
-    async def run() -> None:
-        while place.value < last:
-            move(1)
+    def back(self) -> None:
+        self._move(-1)
+
+    def step(self) -> None:
+        self._move(1)
+
+    def play(self) -> None:
+        """From here to the end; from the beginning, if it is there."""
+        if self._playing is not None:
+            self._playing.cancel()
+        if self._place.value == self._place.max:
+            self._place.value = 1
+        self._playing = asyncio.ensure_future(self._run())
+
+    async def _run(self) -> None:
+        while self._place.value < self._place.max:
+            self._move(1)
             await asyncio.sleep(PAUSE)
 
-    tasks: set[asyncio.Task[None]] = set()
+    def _move(self, by: int) -> None:
+        self._place.value = min(max(self._place.value + by, 1), self._place.max)
 
-    def start(_: Any) -> None:
-        for task in tasks:
-            task.cancel()
-        tasks.clear()
-        if place.value == last:
-            place.value = 1
-        tasks.add(asyncio.ensure_future(run()))
+    def _draw(self) -> None:
+        data = {"text/vnd.mermaid": self._story.mermaid(self._place.value), "text/plain": ""}
+        # Not `with self._picture`: that loses what a task displays, as while it plays.
+        self._picture.outputs = ({"output_type": "display_data", "data": data, "metadata": {}},)
 
-    back.on_click(lambda _: move(-1))
-    step.on_click(lambda _: move(1))
-    play.on_click(start)
-    place.observe(show, names="value")
-    show()
-    return ipywidgets.VBox([ipywidgets.HBox([back, step, play, place]), picture])
+    def __repr__(self) -> str:
+        events = len(self._story.events)
+        return f"{self._story.request_id}: {events} events, one at a time in JupyterLab"

@@ -8,6 +8,7 @@ import pandas as pd
 
 from labkit.story import diagram
 from labkit.story.event import Event, Kind
+from labkit.story.player import Player
 
 COLUMNS = ["at", "from", "to", "what", "seen"]
 
@@ -39,7 +40,7 @@ class Story:
 
     def mermaid(self, count: int | None = None) -> str:
         """The sequence diagram of the first ``count`` events, or of all, for mermaid."""
-        return diagram.mermaid(self.events, count)
+        return diagram.mermaid(self.events, f"The story of {self.request_id}", count)
 
     def __repr__(self) -> str:
         return "\n".join([f"The story of {self.request_id}", *map(diagram.text, self.events)])
@@ -47,11 +48,9 @@ class Story:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/vnd.mermaid": self.mermaid()}
 
-    def player(self) -> Any:
-        """Back, Step and Play: the message moves one event at a time. A widget."""
-        from labkit.story.player import player
-
-        return player(self)
+    def player(self) -> Player:
+        """Back, Step and Play, in JupyterLab: the message moves one event at a time."""
+        return Player(self)
 
 
 def together(stories: Sequence[Story]) -> str:
@@ -68,7 +67,8 @@ def together(stories: Sequence[Story]) -> str:
             is_fault = event.kind is Kind.FAULT
             timed.append((latest, event if is_fault else replace(event, label=label)))
     told = [event for _, event in sorted(timed, key=lambda each: each[0])]
-    return diagram.mermaid(list(dict.fromkeys(told)))  # a fault is in each story, and told once
+    title = "The stories of " + ", ".join(story.request_id for story in stories)
+    return diagram.mermaid(list(dict.fromkeys(told)), title)  # a fault is in each, and told once
 
 
 def _utc(seconds: float) -> pd.Timestamp:

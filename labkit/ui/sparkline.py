@@ -3,7 +3,7 @@
 import html
 from collections.abc import Sequence
 
-WIDTH, HEIGHT = 240, 28
+WIDTH, HEIGHT = 240, 20
 
 
 def sparkline(values: Sequence[float], title: str) -> str:
@@ -16,7 +16,8 @@ def sparkline(values: Sequence[float], title: str) -> str:
         for n, value in enumerate(values)
     )
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{text}">'
+        f'<svg width="{WIDTH}" height="{HEIGHT}" style="display: block"'
+        f' role="img" aria-label="{text}">'
         f"<title>{text}</title>"
         f'<polyline points="{points}" fill="none" stroke="#4c72b0" stroke-width="2"/></svg>'
     )

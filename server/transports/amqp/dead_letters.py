@@ -91,6 +91,7 @@ class DeadLetters:
         letter = persistent(delivery, presentable(body, kind), letter_id, headers)
         letter.content_type, letter.content_encoding = media_type(kind), None
         await self._publisher.publish(letter, topology.DEAD_LETTERS)
+        log.warning("dead_lettered", id=delivery.asked_as, reason=why.code)
 
     async def process(self, message: Delivered) -> None:
         """Add what the broker dead-lettered. Its sender gets no reply: the outcome is unknown.
@@ -99,9 +100,7 @@ class DeadLetters:
         ``api.dlq.raw``: the broker sets it aside unread.
         """
         delivery = Delivery(message, self._own_user)
-        given_up = given_up_because(message)
-        await self.add(delivery, given_up)
-        log.warning("dead_lettered", id=delivery.asked_as, reason=given_up.code)
+        await self.add(delivery, given_up_because(message))
         message.ack()
 
 

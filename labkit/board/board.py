@@ -1,40 +1,34 @@
-"""``lab.board()``: queues, their depths and the workers, as they are now, with buttons."""
+"""The board itself: it looks on, and has buttons."""
 
 import asyncio
-import html
-from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labkit.errors import LabNotOpen, LabTakenOver
+from labkit.board.page import page
+from labkit.board.readings import Readings
+from labkit.broker.management import Broker
+from labkit.errors import LabNotOpen, LabTakenOver, NoStatistics
 from labkit.services.errors import ServiceError
-from labkit.ui.sparkline import sparkline
+from labkit.ui.interactive import Interactive
 from server.contract.errors import ApiError
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
 
-KEPT = 120
-"""Readings of each queue: about a minute."""
 PAUSE = 0.2
 """Seconds between two readings, beside what the broker takes for one."""
-REQUEST = b'"event":"request"'
-FIELD = "padding: 0 0.8em; text-align: "
 
 
-class Board:
+class Board(Interactive):
     """It looks on as long as its lab is open, or until ``stop()``; showing it again does not start
     a second one. What a look costs does not depend on how much is in the queues.
     """
 
-    def __init__(self, lab: "Lab") -> None:
-        self._lab = lab
-        self._depths: dict[str, deque[int]] = {}
-        self._requests = 0
-        self._read: dict[Path, int] = {}
-        """Log → how much of it was counted."""
+    def __init__(self, lab: "Lab", broker: Broker) -> None:
+        self._lab, self.broker = lab, broker
+        self._readings: Readings | None = None
+        self._counts = True
+        """Whether the broker keeps statistics."""
         self._said = ""
         self._looking: asyncio.Task[None] | None = None
         self._page: Any = None
@@ -69,44 +63,33 @@ class Board:
             await asyncio.sleep(PAUSE)
 
     async def _look(self) -> None:
+        if self._readings is None:
+            self._readings = await self._begun()
         queues = await self._lab.queues()
-        messages = queues["ready"] + queues["unacked"]
-        for name in queues.index:
-            self._depths.setdefault(name, deque(maxlen=KEPT))
-        for name, depths in self._depths.items():
-            depths.append(int(messages.get(name, 0)))
-        for log in self._lab.worker_logs.values():
-            self._count(log)
+        self._readings.see_queues(queues["ready"] + queues["unacked"])
+        if self._counts:
+            self._readings.see_counters(await self.broker.counters(self._lab.vhost))
+        self._readings.see_logs(self._lab.worker_logs.values())
 
-    def _count(self, log: Path) -> None:
-        """The requests that were logged since the last look."""
-        with suppress(FileNotFoundError), log.open("rb") as lines:
-            lines.seek(self._read.get(log, 0))
-            new = lines.read()
-            self._read[log] = lines.tell()
-            self._requests += new.count(REQUEST)
+    async def _begun(self) -> Readings:
+        try:
+            return Readings(await self.broker.counts_every())
+        except NoStatistics:  # then it shows no rates
+            self._counts = False
+            return Readings()
 
     def html(self) -> str:
         """What it shows now."""
-        rows = "".join(
-            f"<tr><td style='{FIELD}left'>{html.escape(name)}</td>"
-            f"<td style='{FIELD}right'>{depths[-1]}</td>"
-            f"<td>{sparkline(depths, f'messages in {name}')}</td></tr>"
-            for name, depths in self._depths.items()
-        )
         workers = self._lab.workers() if self.running else None
         alive = int(workers["alive"].sum()) if workers is not None and len(workers) else 0
-        line = f"{alive} workers alive, {self._requests:,} requests logged"
-        said = f"<p>{html.escape(self._said)}</p>" if self._said else ""
-        return f"<table>{rows}</table><p>{line}</p>{said}"
+        return page(self._readings or Readings(), alive, self._said)
 
     def _show(self) -> None:
         if self._page is not None:
             self._page.value = self.html()
 
-    def _ipython_display_(self) -> None:
+    def _widget(self) -> Any:
         import ipywidgets
-        from IPython.display import display
 
         self._page = self._page or ipywidgets.HTML("…")
         deeds: dict[str, Callable[[], Awaitable[object]]] = {
@@ -117,7 +100,8 @@ class Board:
             "Empty the lab": self._lab.reset,
         }
         buttons = [self._button(text, deed) for text, deed in deeds.items()]
-        display(ipywidgets.VBox([self._page, ipywidgets.HBox(buttons)]))  # type: ignore[no-untyped-call]
+        row = ipywidgets.HBox(buttons, layout={"flex_flow": "row wrap"})
+        return ipywidgets.VBox([self._page, row])
 
     def _button(self, text: str, deed: Callable[[], Awaitable[object]]) -> Any:
         import ipywidgets
@@ -129,7 +113,7 @@ class Board:
             try:
                 await deed()
                 self._said = ""
-            except (ApiError, ServiceError, OSError) as error:
+            except Exception as error:  # a button has no other place to say it
                 self._said = str(error)
 
         def pressed(_: Any) -> None:
@@ -141,4 +125,4 @@ class Board:
         return button
 
     def __repr__(self) -> str:
-        return f"The board of {self._lab.vhost}"
+        return f"The board of {self._lab.vhost}: it moves in JupyterLab"
