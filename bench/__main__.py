@@ -6,24 +6,22 @@ to bench/results.json, and into docs/performance.md with a picture.
 
 import asyncio
 import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from bench import contest, pages, report
-from labkit.services import ports
+from labkit.services import ports, separate
 from labkit.services.environment import ROOT
 from labkit.services.private import private_services
 
 PEERS = ROOT / ".lab" / "bench" / "peers"
-"""The others' environment: what they need is nothing that the lab needs."""
 UNLIMITED = "1000000"
 
 
 async def main() -> None:
     print(__doc__)  # noqa: T201
-    python = _with_peers()
+    print("  installing the others …", flush=True)  # noqa: T201
+    python = separate.environment(PEERS, ROOT / "bench" / "peers" / "requirements.txt")
     rows = contest.rows(python)
     with tempfile.TemporaryDirectory() as folder:
         async with private_services(Path(folder) / "home") as services:
@@ -36,22 +34,6 @@ async def main() -> None:
     print(report.table(results))  # noqa: T201
     print(pages.__doc__)  # noqa: T201
     print((await pages.main()).to_string())  # noqa: T201
-
-
-def _with_peers() -> Path:
-    """The Python that has them, made when it is needed first."""
-    uv = [sys.executable, "-m", "uv"]
-    python = PEERS / "bin" / "python"
-    print("  installing the others …", flush=True)  # noqa: T201
-    if not python.exists():
-        _run(*uv, "venv", "--quiet", "--python", sys.executable, str(PEERS))
-    pinned = str(ROOT / "bench" / "peers" / "requirements.txt")
-    _run(*uv, "pip", "install", "--quiet", "--python", str(python), "-r", pinned)
-    return python
-
-
-def _run(*command: str) -> None:
-    subprocess.run(command, check=True)  # noqa: S603  (a command of ours)
 
 
 if __name__ == "__main__":

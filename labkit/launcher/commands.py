@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "lint, types, tests and notebooks, on services of their own",
     "unit": "the tests that need no service, in seconds",
     "docs": "run the examples of the API and write its documents, on services of their own",
+    "site": "the lessons with their outputs, the manual and a search, as web pages",
     "demo": "the four examples of the API, against the running lab",
     "bench": "measure it beside others that do the same, on services of their own",
     "soak": "10 minutes of load and faults, on services of their own, and a verdict",
@@ -29,14 +30,15 @@ COMMANDS = {
 }
 PROGRAMS = {
     "docs": "reference",
+    "site": "reference.site",
     "demo": "labkit.demo",
     "bench": "bench",
     "soak": "bench.soak",
     "mutants": "bench.mutants",
 }
 """Targets that are modules, run against the lab."""
-ALONE = ("docs", "bench", "soak", "mutants")
-"""Those that need no lab: they have services of their own."""
+ALONE = ("docs", "site", "bench", "soak", "mutants")
+"""Those that need no lab: they have services of their own, or need none."""
 TESTS = {"test": testing.run, "unit": testing.unit}
 
 
