@@ -28,11 +28,17 @@ class Topology:
     def mermaid(self) -> str:
         """A flow chart: a dotted arrow is what the broker moves by itself."""
         names = sorted({*self.queues, *(end for arrow in self.arrows for end in arrow[:2])})
-        lines = [f"    {_id(n)}{_shape(n, n in self.queues)}" for n in names]
+        ids = {name: f"n{number}" for number, name in enumerate(names)}  # a name may be any text
+        lines = [
+            "flowchart LR",
+            "    accTitle: Exchanges, queues and how they lead to each other",
+            f"    accDescr: {_plain('. '.join(repr(self).splitlines()))}",
+            *(f"    {ids[name]}{_shape(name, name in self.queues)}" for name in names),
+        ]
         for source, target, what in self.arrows:
             arrow = "-.->" if what.startswith("dead letters") else "-->"
-            lines.append(f'    {_id(source)} {arrow}|"{what}"| {_id(target)}')
-        return "\n".join(["flowchart LR", *lines])
+            lines.append(f'    {ids[source]} {arrow}|"{_plain(what)}"| {ids[target]}')
+        return "\n".join(lines)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/vnd.mermaid": self.mermaid()}
@@ -68,9 +74,11 @@ def _short(name: str) -> str:
     return "amq.gen-…" if name.startswith("amq.gen-") else name
 
 
-def _id(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
+def _plain(text: str) -> str:
+    """In mermaid ``"`` ends a text, ``;`` a statement, and ``#`` begins a character."""
+    codes = {"#": "#35;", ";": "#59;", '"': "#quot;"}
+    return "".join(codes.get(character, character) for character in " ".join(text.split()))
 
 
 def _shape(name: str, is_queue: bool) -> str:
-    return f'[["{name}"]]' if is_queue else f'(["{name}"])'
+    return f'[["{_plain(name)}"]]' if is_queue else f'(["{_plain(name)}"])'

@@ -18,6 +18,11 @@ START_DEADLINE = 90.0
 TRIES = 4
 FIRST_PAGE = f"{own_notebooks.FOLDER}/00_start_here.ipynb"
 ANNOUNCEMENTS = "@jupyterlab/apputils-extension:announcements"
+SETTINGS = {
+    # A link from a lesson to the glossary opens a page to be read, not its source.
+    "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
+}
+"""Where the student has not chosen otherwise."""
 
 
 async def up(home: Home, root: Path = ROOT) -> str:
@@ -98,6 +103,6 @@ def _configure(folder: Path, root: Path) -> None:
     }
     config = folder / "config"
     write_json(config / "jupyter_server_config.json", {"ServerApp": server, "LabApp": lab})
-    write_json(
-        config / "labconfig" / "page_config.json", {"disabledExtensions": {ANNOUNCEMENTS: True}}
-    )
+    ours = config / "labconfig"
+    write_json(ours / "page_config.json", {"disabledExtensions": {ANNOUNCEMENTS: True}})
+    write_json(ours / "default_setting_overrides.json", SETTINGS)

@@ -1,10 +1,12 @@
 """The broker's topology, as a picture and as text."""
 
 import asyncio
+import re
 
 import aio_pika
 
 from labkit import Lab
+from labkit.broker.topology import Topology
 
 
 async def test_queues_dead_letter_routes_bindings_and_consumers_are_shown(place: str) -> None:
@@ -19,5 +21,13 @@ async def test_queues_dead_letter_routes_bindings_and_consumers_are_shown(place:
         assert "api.retry.500ms → api.requests: dead letters, after 0.5 s" in lines
         assert "news → anna: anna" in lines
         assert "api.requests → consumers: 1 of them" in lines
-        assert 'anna[["anna"]]' in shown.mermaid()
-        assert "api_retry_500ms -.->" in shown.mermaid()
+        drawn = shown.mermaid()
+        assert 'n1[["anna"]]' in drawn
+        assert re.search(r'-\.->\|"dead letters, after 0.5 s"\|', drawn)
+
+
+def test_names_are_drawn_as_they_are_whatever_they_are() -> None:
+    odd = ('a "b"; #1', "a-b", "a.b")
+    drawn = Topology(odd, (("a-b", "a.b", "dead letters"),)).mermaid()
+    assert '[["a #quot;b#quot;#59; #35;1"]]' in drawn
+    assert 'n1 -.->|"dead letters"| n2' in drawn

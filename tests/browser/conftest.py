@@ -37,6 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def student(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that JupyterLab shows; its address is in `JUPYTER_URL`."""
     root = tmp_path_factory.mktemp("student")
+    shutil.copytree(ROOT / "docs", root / "docs")  # what the lessons link to
     home = Home(tmp_path_factory.mktemp("lab"))
     own = {"LAB_RECORD": str(root / "record.json"), "MY_SERVER": str(root / "my_server.py")}
     with pytest.MonkeyPatch.context() as patch:

@@ -100,3 +100,9 @@ def test_a_solved_exercise_is_on_the_map_of_the_course(desk: Desk) -> None:
     desk.run("lab = await Lab.open")
     row = desk.run("progress()").get_by_role("row", name=re.compile("01"))
     assert "1" in row.inner_text()
+
+
+def test_a_term_leads_to_the_glossary_as_a_page_to_be_read(desk: Desk) -> None:
+    desk.open("my_work/01_first_message.ipynb")
+    desk.page.get_by_role("link", name="broker", exact=True).first.click()
+    desk.page.get_by_role("heading", name="Acknowledgement").wait_for()
