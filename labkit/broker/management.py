@@ -14,6 +14,9 @@ from labkit.errors import BrokerAway, NoStatistics
 from labkit.services.permissions import EVERYTHING, Rights
 from labkit.services.rabbitmq import COUNT_EVERY, QUORUM_TICK
 
+FRESH = 1.5 * QUORUM_TICK
+"""Seconds: after so long every queue has told its counts again."""
+
 
 class Broker:
     """The management API at ``url``, ``http://user:password@host:port``. Who opens it closes it.
@@ -70,7 +73,11 @@ class Broker:
         tells its counts only now and then, in a lab every ``QUORUM_TICK`` seconds: so we wait for
         the next time. With a broker of your own it may be five seconds, too.
         """
-        await asyncio.sleep(1.5 * QUORUM_TICK)
+        await asyncio.sleep(FRESH)
+        return await self.queues_as_told(vhost)
+
+    async def queues_as_told(self, vhost: str) -> list[dict[str, Any]]:
+        """The same at once: each queue's counts are of a moment within the last ``FRESH``."""
         exact = {"disable_stats": "true", "enable_queue_totals": "true"}
         queues: list[dict[str, Any]] = await self._do("GET", f"queues/{_path(vhost)}", params=exact)
         return queues

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,6 @@ from labkit.ledger.lost_replies import AFTERMATH
 from labkit.ledger.operations import PARKED, Operation, without_secrets
 from labkit.ledger.others import Others
 from server.contract.limits import Limits
-from server.contract.topology import RAW_DEAD_LETTERS, REQUESTS, RETRY_PREFIX
 
 if TYPE_CHECKING:
     from labkit.lab import Lab
@@ -47,9 +46,13 @@ async def begin(lab: "Lab") -> Start:
 
 
 async def collect(
-    lab: "Lab", operations: Iterable[Operation], others: Others, since: Start
+    lab: "Lab",
+    operations: Iterable[Operation],
+    others: Others,
+    since: Start,
+    queued: Mapping[str, int],
 ) -> Evidence:
-    """The evidence of now, for a run that began then."""
+    """The evidence of now, for a run that began then; ``queued`` is what is left of requests."""
     limits = Limits.model_validate(lab.settings)
     removals = [Removal(**each) for each in journal.read(lab.amqp_url, since.at)]
     asked = list(operations)
@@ -68,7 +71,7 @@ async def collect(
         lines=[line for line in logged if line.id in names],
         letters=[letter for letter in found if {letter.id, letter.asked_as} & names],
         removals=[each for each in removals if each.id is None or each.id in names],
-        queued=await queued(lab),
+        queued=dict(queued),
         dropped=[str(each) for each in getattr(_faults(lab), "dropped", ()) if each in names],
         faults=[each for each in periods if _end(each) >= began],
         earlier=[each for each in periods if began > _end(each) >= began - AFTERMATH],
@@ -108,17 +111,6 @@ def _with_outcome(operation: Operation, parked: set[str]) -> Operation:
     if operation.is_poison and operation.id in parked:
         return replace(operation, outcome="refused", code=PARKED, parked=True)
     return operation
-
-
-async def queued(lab: "Lab") -> dict[str, int]:
-    """Queue → requests that are not done with, be they ready or in a worker's hands."""
-    table = await lab.queues()
-    here = [n for n in table.index if n in (REQUESTS, RAW_DEAD_LETTERS) or _is_retry(n)]
-    return {str(name): int(table.loc[name, ["ready", "unacked"]].sum()) for name in here}
-
-
-def _is_retry(queue: str) -> bool:
-    return queue.startswith(RETRY_PREFIX)
 
 
 def _faults(lab: "Lab") -> Any:

@@ -145,8 +145,8 @@ class Ledger:
         Queues that are not empty then are a violation; calls that still wait are unknown.
         """
         since = await self._begun()
-        await drained(self._lab, self._waiting, within)
-        evidence = await collect(self._lab, self._operations.values(), self._others, since)
+        left = await drained(self._lab, self._waiting, within)
+        evidence = await collect(self._lab, self._operations.values(), self._others, since, left)
         self._judged = len(self._operations)
         self._verdict = judge(evidence)
         return self._verdict

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import ChannelNotFoundEntity
 from pydantic_core import from_json
 
 from labkit.ledger.evidence import DeadLetter
@@ -17,20 +18,22 @@ if TYPE_CHECKING:
 
 async def letters(lab: "Lab") -> list[DeadLetter]:
     """What is in the dead letter queue, which is left as it was: closing gives everything back."""
-    table = await lab.queues()
-    count = int(table["ready"].get(DEAD_LETTERS, 0))
     found: list[DeadLetter] = []
-    complete = asyncio.Event()
+    async with await aio_pika.connect(lab.amqp_url) as connection:
+        channel = await connection.channel()
+        try:
+            queue = await channel.declare_queue(DEAD_LETTERS, passive=True)
+        except ChannelNotFoundEntity:
+            return found  # no worker was ever started
+        count = queue.declaration_result.message_count or 0
+        complete = asyncio.Event()
 
-    async def look(message: AbstractIncomingMessage) -> None:
-        found.append(_letter(message))
-        if len(found) >= count:
-            complete.set()
+        async def look(message: AbstractIncomingMessage) -> None:
+            found.append(_letter(message))
+            if len(found) >= count:
+                complete.set()
 
-    if count:
-        async with await aio_pika.connect(lab.amqp_url) as connection:
-            channel = await connection.channel()
-            queue = await channel.get_queue(DEAD_LETTERS, ensure=False)
+        if count:
             await queue.consume(look)
             await asyncio.wait_for(complete.wait(), 60)
             await channel.close()

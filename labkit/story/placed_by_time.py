@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from labkit.client.moments import Moment
+from labkit.faults.at_step.orders import ANY_WORKER
 from labkit.faults.fault import Fault
 from labkit.story.event import CLIENT, Event, Kind
 from labkit.story.noted import Noted
@@ -61,6 +62,8 @@ def _concerns(fault: Fault, request_id: str) -> bool:
 
 
 def _name(fault: Fault) -> str:
+    if fault.target == ANY_WORKER:
+        return fault.name
     return fault.name if fault.target in fault.name else f"{fault.name}: {fault.target}"
 
 

@@ -256,6 +256,37 @@ async def test_a_copy_that_comes_too_fast_does_not_refuse_what_the_first_one_did
     assert (reply.status, reply.replayed, limit.takes) == ("ok", True, 3)
 
 
+async def test_one_slow_request_does_not_keep_a_worker_from_coming_back(
+    settings: Settings, database: Database
+) -> None:
+    """What is in hand when the connection is lost can never be acknowledged on it."""
+    given = {"drain_timeout": 60, "retry_delays": (0.5, 1, 2, 4)}
+    patient = settings.model_copy(update=given)
+    stuck, let_go = asyncio.Event(), asyncio.Event()
+
+    async def observe(step: Step, request_id: str | None) -> None:
+        if step is Step.APPLIED and not stuck.is_set():
+            stuck.set()
+            await let_go.wait()
+
+    async with (
+        worker_here(patient, Dispatcher(database, observe), observe),
+        AsyncAPIClient(as_client(settings), settings.api_key, timeout=30) as client,
+        Broker(os.environ["MANAGEMENT_URL"]) as broker,
+    ):
+        slow = asyncio.create_task(client.request("create_book", BOOK))
+        await stuck.wait()
+
+        async def cut_off() -> int:
+            return await broker.close_connections(settings.amqp_url.rsplit("/", 1)[1], "server")
+
+        await eventually(cut_off)
+        assert await client.call("ping") == {"pong": True}
+        let_go.set()
+        reply = await slow
+        assert reply.status == "ok", reply.error
+
+
 async def until_refused(operator: Wire) -> None:
     """A quorum queue takes some more than its length."""
     for _ in range(10):

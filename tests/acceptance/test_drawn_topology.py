@@ -22,7 +22,7 @@ async def test_queues_dead_letter_routes_bindings_and_consumers_are_shown(place:
         assert "news → anna: anna" in lines
         assert "api.requests → consumers: 1 of them" in lines
         drawn = shown.mermaid()
-        assert 'n1[["anna"]]' in drawn
+        assert '[["anna"]]' in drawn
         assert re.search(r'-\.->\|"dead letters, after 0.5 s"\|', drawn)
 
 

@@ -154,10 +154,10 @@ async def test_faults_are_in_the_stories_of_the_requests_that_they_concern(place
             await call
             await lab.settle()
     unlucky = repr(await run.story("unlucky")).splitlines()
-    assert unlucky[unlucky.index("  worker-1: applied") + 1] == "  ⚡ fail at applied: worker"
+    assert unlucky[unlucky.index("  worker-1: applied") + 1] == "  ⚡ fail at applied"
     assert "⚡" not in repr(await run.story("lucky"))
     killed = repr(await run.story("killed")).splitlines()
-    assert killed[killed.index("  worker-1: committed") + 1] == "  ⚡ kill at committed: worker"
+    assert killed[killed.index("  worker-1: committed") + 1] == "  ⚡ kill at committed"
     assert "⚡ kill at committed" in (await run.story("killed")).mermaid()
 
 

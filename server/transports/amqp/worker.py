@@ -27,6 +27,11 @@ log = structlog.get_logger()
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 """Seconds between attempts to reach the broker; each pause is twice the one before."""
 
+GRACE = 1.0
+"""Seconds that deliveries in hand have when the connection is lost. None of them can be
+acknowledged any more, so each is redelivered; what commits by then is only replied to, and one that
+hangs does not keep the worker away."""
+
 Serve = Callable[[Connection, asyncio.Event], Awaitable[None]]
 """Serves over one connection until it is lost, or the event is set and all is drained."""
 
@@ -142,7 +147,8 @@ class Worker:
         if ready:
             log.info("ready", queue=topology.REQUESTS, prefetch=self._settings.prefetch)
         await _first_of(stop.wait(), consumer.ended.wait())
-        await consumer.drain(self._settings.drain_timeout)
+        patience = self._settings.drain_timeout
+        await consumer.drain(patience if stop.is_set() else min(patience, GRACE))
 
     def _dead_letters(self, publisher: ConfirmedPublisher) -> DeadLetters:
         return DeadLetters(publisher, self._dispatcher.caller_of, self._settings.amqp_user)
