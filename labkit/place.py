@@ -7,6 +7,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from labkit.errors import NoManagement
 from labkit.services.broker_tools import BrokerTools
+from server.contract import brokers
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class Place:
 
 
 def vhost_of(amqp_url: str) -> str:
-    return unquote(urlsplit(amqp_url).path[1:]) or "/"
+    return unquote(urlsplit(brokers.first(amqp_url)).path[1:]) or "/"
 
 
 def with_path(url: str, path: str) -> str:
-    """The same server's virtual host, or database, of this name."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{quote(path, safe='')}"))
+    """The same server's virtual host, or database, of this name; of each, where there are more."""
+    name = f"/{quote(path, safe='')}"
+    return ",".join(urlunsplit(urlsplit(one)._replace(path=name)) for one in brokers.each(url))

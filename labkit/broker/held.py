@@ -14,6 +14,7 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from labkit.client.channel import address
 from labkit.errors import BrokerAway, NoSuchQueue, QueueInUse
+from server.contract import brokers
 
 BATCH = 1000
 """Letters taken at a time: in memory they are whole, bodies and all."""
@@ -139,7 +140,7 @@ class Held:
 async def connected(amqp_url: str) -> AsyncIterator[AbstractConnection]:
     """A connection for as long as the block lasts. Raises ``BrokerAway``."""
     try:
-        connection = await aiormq.connect(amqp_url)
+        connection = await brokers.connected(amqp_url, aiormq.connect)
     except Exception as error:  # aiormq raises all kinds
         raise BrokerAway(address(amqp_url), error) from error
     try:

@@ -1,7 +1,8 @@
 """All the messages that wait in a queue, whole, for those who judge what is in it."""
 
-import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
+
+from server.contract.connection import connect
 
 
 async def inside(amqp_url: str, queue: str) -> list[AbstractIncomingMessage]:
@@ -9,7 +10,7 @@ async def inside(amqp_url: str, queue: str) -> list[AbstractIncomingMessage]:
 
     Each look counts as a delivery; ``peek`` is for those who must leave no trace.
     """
-    async with await aio_pika.connect(amqp_url) as connection:
+    async with await connect(amqp_url) as connection:
         channel = await connection.channel()
         there, found = await channel.get_queue(queue, ensure=False), []
         while (message := await there.get(fail=False)) is not None:

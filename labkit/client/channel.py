@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from aio_pika.abc import AbstractIncomingMessage, DeliveryMode
 
+from server.contract import brokers
 from server.contract.connection import HEARTBEAT, Connection, connect
 from server.contract.envelope import JSON
 from server.contract.frames import Properties
@@ -22,7 +23,11 @@ OnReply = Callable[[str | None, bytes, bool, bool], None]
 
 
 def address(amqp_url: str) -> str:
-    """Host and port, without user and password."""
+    """Host and port, without user and password; of several brokers, of each."""
+    return ", ".join(map(_host_and_port, brokers.each(amqp_url)))
+
+
+def _host_and_port(amqp_url: str) -> str:
     parts = urlsplit(amqp_url)
     return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from server.contract.brokers import first
+
 FOLDER = Path(__file__).resolve().parents[2] / ".lab" / "letters"
 
 
@@ -43,4 +45,6 @@ def read(amqp_url: str, since: float) -> Iterator[dict[str, Any]]:
 
 
 def _file(amqp_url: str) -> Path:
-    return FOLDER / f"{urlsplit(amqp_url).path.strip('/').replace('/', '_') or 'default'}.jsonl"
+    return (
+        FOLDER / f"{urlsplit(first(amqp_url)).path.strip('/').replace('/', '_') or 'default'}.jsonl"
+    )

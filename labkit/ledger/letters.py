@@ -3,12 +3,12 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 from pydantic_core import from_json
 
 from labkit.ledger.evidence import DeadLetter
+from server.contract.connection import connect
 from server.contract.headers import ASKED_AS, FAILURES, REASON
 from server.contract.topology import DEAD_LETTERS
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def letters(lab: "Lab") -> list[DeadLetter]:
     """What is in the dead letter queue, which is left as it was: closing gives everything back."""
     found: list[DeadLetter] = []
-    async with await aio_pika.connect(lab.amqp_url) as connection:
+    async with await connect(lab.amqp_url) as connection:
         channel = await connection.channel()
         try:
             queue = await channel.declare_queue(DEAD_LETTERS, passive=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from server.contract import brokers
+
 from labkit.services import rabbitmq, software
 from labkit.services.environment import BROKER_HOME
 from labkit.services.errors import ServiceError
@@ -49,7 +51,7 @@ class BrokerTools:
             return None
         home = Home(Path(folder))
         # A shell may still have the variables of another lab.
-        return cls.at(home) if urlsplit(amqp_url).port == home.port("amqp") else None
+        return cls.at(home) if urlsplit(brokers.first(amqp_url)).port == home.port("amqp") else None
 
     def run(self, tool: str, *arguments: str) -> str:
         """What `rabbitmqctl`, or another `tool`, prints. Raises `ToolFailed`."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from server.contract import brokers
 from server.contract.connection import connect
 
 from labkit.services.errors import ServiceError
@@ -133,7 +134,12 @@ async def epmd(port: int) -> None:
 
 async def listens(url: str) -> str:
     """A program accepts connections there; returns host:port. For services that are not ours, whose
-    way of letting people in may be another."""
+    way of letting people in may be another. Of several brokers, the first one that does.
+    """
+    return await brokers.connected(url, _listens_at)
+
+
+async def _listens_at(url: str) -> str:
     parts = urlsplit(url)
     standard = {"amqp": 5672, "amqps": 5671}.get(parts.scheme, 5432)
     host, port = parts.hostname or "localhost", parts.port or standard

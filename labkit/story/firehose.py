@@ -14,6 +14,7 @@ import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from labkit.broker.management import Broker
+from server.contract.connection import connect
 from server.contract.headers import ATTEMPT, EDITED_FROM, REPLAYED, REPLAYS
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 
@@ -72,7 +73,7 @@ class Firehose:
 
     async def open(self) -> None:
         """Raises ``BrokerAway``."""
-        self._connection = await aio_pika.connect(self._url)
+        self._connection = await connect(self._url)
         channel = await self._connection.channel()
         await channel.set_qos(prefetch_count=1000)
         copies = await channel.declare_queue(exclusive=True)

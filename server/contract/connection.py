@@ -6,6 +6,7 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractChannel, TimeoutType
 
+from server.contract import brokers
 from server.contract import undecodable as undecodable  # both sides read tolerantly
 from server.contract.lane import Lane, Tapped
 
@@ -41,8 +42,14 @@ class Connection(aio_pika.Connection):
 
 
 async def connect(amqp_url: str, **options: Any) -> Connection:
-    """As ``aio_pika.connect``; raises whatever it raises: many kinds, when a connection breaks."""
-    connection: Connection = await aio_pika.connect(
-        amqp_url, timeout=CONNECT_TIMEOUT, connection_class=Connection, **options
-    )
-    return connection
+    """As ``aio_pika.connect``, to the first of the ``brokers`` that lets us in; raises whatever it
+    raises: many kinds, when a connection breaks.
+    """
+
+    async def connect_to(broker: str) -> Connection:
+        connection: Connection = await aio_pika.connect(
+            broker, timeout=CONNECT_TIMEOUT, connection_class=Connection, **options
+        )
+        return connection
+
+    return await brokers.connected(amqp_url, connect_to)

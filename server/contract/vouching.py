@@ -10,13 +10,15 @@ On a broker where everybody is the same user this tells nothing: give the server
 
 from urllib.parse import unquote, urlsplit
 
+from server.contract.brokers import first
+
 TRUSTED_USERS = ("server", "lab")
 """The server, and the operator. Everyone also trusts their own user, whatever its name."""
 
 
 def user_of(amqp_url: str) -> str:
     """The broker's user whom this URL logs in."""
-    return unquote(urlsplit(amqp_url).username or "guest")
+    return unquote(urlsplit(first(amqp_url)).username or "guest")
 
 
 def is_vouched(user_id: str | None, own_user: str) -> bool:

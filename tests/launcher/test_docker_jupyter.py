@@ -100,3 +100,8 @@ async def test_its_log_says_where_it_is_and_where_the_broker_is(jupyter: Jupyter
     said = jupyter.log.read_text()
     assert f"http://127.0.0.1:9999/lab?token={TOKEN}\n" in said
     assert re.search("http://127.0.0.1:15672, user lab, password a-password\n", said)
+
+
+async def test_students_work_in_copies_without_outputs(jupyter: Jupyter) -> None:
+    assert (ROOT / "my_work" / "00_start_here.ipynb").exists()
+    assert "default_url=/lab/tree/my_work/00_start_here.ipynb" in _command(jupyter.pid)
