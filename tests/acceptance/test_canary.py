@@ -6,6 +6,7 @@ The canary is the server's real key, so that requests get as far as a real clien
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -91,9 +92,12 @@ def _dump(database_url: str) -> str:
 
 @asynccontextmanager
 async def server(settings: Settings, seen: Seen) -> AsyncIterator[None]:
-    """A worker whose whole log is looked at."""
+    """A worker whose whole log is looked at. It ends what it has in hand: killed as soon as a
+    letter is there, it may not have acknowledged yet what that was made from.
+    """
     async with worker_process(settings) as worker:
         yield
+        await worker.end(signal.SIGTERM)
     seen.texts.append(json.dumps(worker.log))
 
 
