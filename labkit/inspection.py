@@ -52,12 +52,12 @@ class Inspection(ABC):
             return await queues.measured(workspace.broker, workspace.vhost, seconds)
         return await queues.queues(workspace.broker, workspace.vhost)
 
-    async def queues_as_told(self) -> pd.DataFrame:
-        """The table of ``queues``, at once: a quorum queue tells its counts now and then, and each
-        row is of the last time. For those who look often. Raises ``BrokerAway``.
+    async def queues_last_reported(self) -> pd.DataFrame:
+        """The table of ``queues``, at once: a quorum queue reports its counts now and then, and
+        each row is of the last time. For those who look often. Raises ``BrokerAway``.
         """
         workspace = self._open_workspace()
-        return await queues.as_told(workspace.broker, workspace.vhost)
+        return await queues.last_reported(workspace.broker, workspace.vhost)
 
     async def topology(self) -> Topology:
         """The broker's exchanges, queues, bindings, consumers and dead-letter routes of now: a

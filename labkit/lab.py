@@ -391,7 +391,7 @@ class Lab(Inspection):
             if isinstance(client, AsyncAPIClient):
                 client.abandon()
         broker = self._open_workspace().broker
-        for queue in await broker.queues_as_told(self.vhost):
+        for queue in await broker.queues_last_reported(self.vhost):
             if not queue["exclusive"]:  # a client's own reply queue is none of ours
                 await broker.purge(self.vhost, queue["name"])
         await database.empty(self.database_url)

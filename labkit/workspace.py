@@ -92,7 +92,7 @@ class Workspace:
 
     async def require_services(self) -> None:
         """Raises ``BrokerAway`` or ``DatabaseAway``."""
-        await self.broker.queues_as_told(self.vhost)
+        await self.broker.queues_last_reported(self.vhost)
         await (await database.connect(self.database_url)).close()
 
     async def undo(self) -> None:

@@ -65,7 +65,7 @@ class Board(Interactive):
     async def _look(self) -> None:
         if self._readings is None:
             self._readings = await self._begun()
-        queues = await self._lab.queues_as_told()
+        queues = await self._lab.queues_last_reported()
         self._readings.see_queues(queues["ready"] + queues["unacked"])
         if self._counts:
             self._readings.see_counters(await self.broker.counters(self._lab.vhost))

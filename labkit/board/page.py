@@ -34,7 +34,7 @@ def _letters(readings: Readings) -> str:
     if not readings.letters:
         return "<p>No dead letters were logged.</p>"
     rows = "".join(
-        f"<tr>{_cell(str(each.get('timestamp', ''))[11:19], LEFT)}{_cell(each.get('id'), LEFT)}"
+        f"<tr>{_cell(str(each.get('time', ''))[11:19], LEFT)}{_cell(each.get('id'), LEFT)}"
         f"{_cell(each.get('reason'), LEFT)}</tr>"
         for each in reversed(readings.letters)
     )

@@ -31,7 +31,7 @@ class Readings:
     depths: dict[str, deque[int]] = field(default_factory=dict)
     requests: int = 0
     letters: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=LETTERS))
-    """Their ``timestamp``, ``id`` and ``reason``."""
+    """Their ``time``, ``id`` and ``reason``."""
     _counted: deque[tuple[float, Counters]] = field(default_factory=deque)
     _read: dict[Path, int] = field(default_factory=dict)
     """Log → how much of it was read."""

@@ -15,7 +15,7 @@ from labkit.services.permissions import EVERYTHING, Rights
 from labkit.services.rabbitmq import COUNT_EVERY, QUORUM_TICK
 
 FRESH = 1.5 * QUORUM_TICK
-"""Seconds: after so long every queue has told its counts again."""
+"""Seconds: after so long every queue has reported its counts again."""
 
 
 class Broker:
@@ -70,13 +70,13 @@ class Broker:
         """All queues with their counts of this moment.
 
         The plain call would answer with statistics that are up to five seconds old. A quorum queue
-        tells its counts only now and then, in a lab every ``QUORUM_TICK`` seconds: so we wait for
+        reports its counts only now and then, in a lab every ``QUORUM_TICK`` seconds: so we wait for
         the next time. With a broker of your own it may be five seconds, too.
         """
         await asyncio.sleep(FRESH)
-        return await self.queues_as_told(vhost)
+        return await self.queues_last_reported(vhost)
 
-    async def queues_as_told(self, vhost: str) -> list[dict[str, Any]]:
+    async def queues_last_reported(self, vhost: str) -> list[dict[str, Any]]:
         """The same at once: each queue's counts are of a moment within the last ``FRESH``."""
         exact = {"disable_stats": "true", "enable_queue_totals": "true"}
         queues: list[dict[str, Any]] = await self._do("GET", f"queues/{_path(vhost)}", params=exact)

@@ -71,7 +71,7 @@ _NO_TOOLS = (
 
 async def _there(broker: Broker, vhost: str, queue: str) -> dict[str, Any]:
     """What the broker says of this queue."""
-    queues = {each["name"]: each for each in await broker.queues_as_told(vhost)}
+    queues = {each["name"]: each for each in await broker.queues_last_reported(vhost)}
     if queue not in queues:
         names = ", ".join(sorted(queues)) or "none"
         raise NoSuchQueue(f"There is no queue {queue!r} in {vhost}; there is: {names}.")

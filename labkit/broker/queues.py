@@ -22,9 +22,9 @@ async def queues(broker: Broker, vhost: str) -> pd.DataFrame:
     return _table(await broker.queues(vhost))
 
 
-async def as_told(broker: Broker, vhost: str) -> pd.DataFrame:
+async def last_reported(broker: Broker, vhost: str) -> pd.DataFrame:
     """The same at once: each row is as old as its queue's last word."""
-    return _table(await broker.queues_as_told(vhost))
+    return _table(await broker.queues_last_reported(vhost))
 
 
 def _table(found: list[dict[str, Any]]) -> pd.DataFrame:

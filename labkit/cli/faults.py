@@ -124,7 +124,7 @@ def _check_at_once(options: argparse.Namespace) -> None:
 
 async def _require_shared(broker: Broker, vhost: str) -> None:
     try:
-        await broker.queues_as_told(vhost)
+        await broker.queues_last_reported(vhost)
     except BrokerAway as error:
         raise FaultImpossible(
             f"The running broker has no {vhost}. If that lab is private, its broker and database "

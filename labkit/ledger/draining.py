@@ -26,7 +26,7 @@ async def drained(lab: "Lab", waiting: Callable[[], int], within: float) -> Left
     """Returns what is left in the queues: nothing, as soon as no call waits any more and they all
     were empty for ``FRESH``; or what there is after ``within`` seconds.
 
-    Each queue tells its counts at a moment of its own. In that time each has done so once, so a
+    Each queue reports its counts at a moment of its own. In that time each has done so once, so a
     request on its way from one to the next was seen in one of them.
     """
     began, empty_since = time.monotonic(), None
@@ -51,7 +51,7 @@ async def drained(lab: "Lab", waiting: Callable[[], int], within: float) -> Left
 
 async def _left(lab: "Lab") -> Left:
     try:
-        queues = await lab.queues_as_told()
+        queues = await lab.queues_last_reported()
     except BrokerAway:
         return {BROKER: 1}
     held = queues["ready"] + queues["unacked"]

@@ -19,7 +19,7 @@ from server.contract.topology import DEAD_LETTERS, REQUESTS, RETRY_PREFIX
 
 STEPS = [str(step) for step in Step]
 LATE = 0.05
-"""Seconds by which the broker's copy may come after what it tells of."""
+"""Seconds by which the broker's copy may come after what it is a copy of."""
 
 
 def of_request(
@@ -44,8 +44,8 @@ def of_request(
     events += [_commit(at, begun, who) for at in committed]
     events += _gaps(steps, len(begun), who)
     ordered = sorted(events, key=lambda event: (event.chapter, event.rank))
-    told = placed(client_moments(own), ordered)
-    return placed(faults_meanwhile(request_id, told, faults), told)
+    with_client = placed(client_moments(own), ordered)
+    return placed(faults_meanwhile(request_id, with_client, faults), with_client)
 
 
 def _chapters(reports: Sequence[Report]) -> list[tuple[int, Report]]:

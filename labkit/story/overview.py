@@ -8,13 +8,13 @@ import pandas as pd
 from labkit.story.story import Story
 
 
-def page(headline: str, table: pd.DataFrame, told: Mapping[str, Story]) -> str:
-    """``table`` is of ``Recording.summary``; those that are ``told`` open at a click."""
-    more = int(table["unusual"].sum()) - len(told)
-    untold = f"<p>… and {more} more unusual ones.</p>" if more > 0 else ""
+def page(headline: str, table: pd.DataFrame, stories: Mapping[str, Story]) -> str:
+    """``table`` is of ``Recording.summary``; ``stories`` open at a click."""
+    more = int(table["unusual"].sum()) - len(stories)
+    rest = f"<p>… and {more} more unusual ones.</p>" if more > 0 else ""
     counts = table.drop(columns="unusual").to_dict("index")
-    rows = "".join(_row(counts[request_id], story) for request_id, story in told.items())
-    return f"<p>{html.escape(headline)}</p>{rows}{untold}"
+    rows = "".join(_row(counts[request_id], story) for request_id, story in stories.items())
+    return f"<p>{html.escape(headline)}</p>{rows}{rest}"
 
 
 def _row(counts: Mapping[Hashable, int], story: Story) -> str:

@@ -49,12 +49,12 @@ def placed(late: Iterable[Event], events: Sequence[Event]) -> list[Event]:
     """``late`` among ``events``, whose order stays: each behind the last one that was before it.
     A gap has no time: it is what comes after that, as far as anyone knows.
     """
-    told = list(events)
+    story = list(events)
     for each in late:
-        known = [(n, event) for n, event in enumerate(told) if event.kind is not Kind.GAP]
+        known = [(n, event) for n, event in enumerate(story) if event.kind is not Kind.GAP]
         before = [n for n, event in known if event.at <= each.at]
-        told.insert(before[-1] + 1 if before else 0, each)
-    return told
+        story.insert(before[-1] + 1 if before else 0, each)
+    return story
 
 
 def _concerns(fault: Fault, request_id: str) -> bool:

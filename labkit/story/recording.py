@@ -29,7 +29,7 @@ WHERE resource_type = 'request' AND key = ANY($1)
 SETTLES = 0.2
 """Seconds without a copy of a message, after which the broker has no more."""
 FEW = 5
-"""Requests that are readable in one diagram; of more, the unusual ones are told one by one."""
+"""Requests that are readable in one diagram; of more, the unusual ones one by one."""
 MOST_STORIES = 50
 """Unusual requests whose stories come with the table: a page with thousands would be slow."""
 COLUMNS = ["deliveries", "set aside", "dead-lettered", "replies", "unusual"]
@@ -125,11 +125,11 @@ class Recording:
             known = ", ".join(self.requests()[:5]) or "none"
             raise NoStory(f"No request {request_id!r} was seen; the first ones were: {known}.")
         if self._committed is not None:
-            return self._told(request_id, self._committed)
+            return self._tell(request_id, self._committed)
         await self._settled()  # it is still being recorded
-        return self._told(request_id, await self._claims([request_id]))
+        return self._tell(request_id, await self._claims([request_id]))
 
-    def _told(self, request_id: str, committed: Mapping[str, list[float]]) -> Story:
+    def _tell(self, request_id: str, committed: Mapping[str, list[float]]) -> Story:
         events = of_request(
             request_id,
             self._seen,
@@ -168,10 +168,10 @@ class Recording:
         table = self.summary()
         if self._committed is None:
             return {"text/plain": repr(self), "text/html": overview.page(repr(self), table, {})}
-        told = {i: self._told(i, self._committed) for i in self._worth_telling(table)}
+        stories = {i: self._tell(i, self._committed) for i in self._worth_telling(table)}
         if 0 < len(table) <= FEW:
-            return {"text/plain": repr(self), "text/vnd.mermaid": together(list(told.values()))}
-        return {"text/plain": repr(self), "text/html": overview.page(repr(self), table, told)}
+            return {"text/plain": repr(self), "text/vnd.mermaid": together(list(stories.values()))}
+        return {"text/plain": repr(self), "text/html": overview.page(repr(self), table, stories)}
 
     def _worth_telling(self, table: pd.DataFrame) -> list[str]:
         shown = table if len(table) <= FEW else table[table["unusual"]][:MOST_STORIES]

@@ -66,9 +66,9 @@ def together(stories: Sequence[Story]) -> str:
             label = f"{story.request_id}: {event.label}"
             is_fault = event.kind is Kind.FAULT
             timed.append((latest, event if is_fault else replace(event, label=label)))
-    told = [event for _, event in sorted(timed, key=lambda each: each[0])]
+    merged = [event for _, event in sorted(timed, key=lambda each: each[0])]
     title = "The stories of " + ", ".join(story.request_id for story in stories)
-    return diagram.mermaid(list(dict.fromkeys(told)), title)  # a fault is in each, and told once
+    return diagram.mermaid(list(dict.fromkeys(merged)), title)  # a fault is in each, and shown once
 
 
 def _utc(seconds: float) -> pd.Timestamp:

@@ -5,6 +5,7 @@ are diagrams: JupyterLab draws them by itself, here they become Markdown.
 """
 
 import json
+import posixpath
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -51,7 +52,7 @@ class Site:
     def _link(self, page: PurePosixPath, text: str, target: str, anchor: str) -> str:
         if re.match(r"[a-z]+:", target):
             return f"{text}({target}{anchor})"
-        path = _resolved(page.parent / target)
+        path = PurePosixPath(posixpath.normpath(page.parent / target))
         if path in self.pages:
             name = "index.md" if path.name == "README.md" else target
             return f"{text}({name}{anchor})"
@@ -85,16 +86,6 @@ def _draw(data: dict[str, Any]) -> None:
         diagram = "".join(data.pop(MERMAID))
         data.clear()
         data[MARKDOWN] = f"```mermaid\n{diagram}\n```"
-
-
-def _resolved(path: PurePosixPath) -> PurePosixPath:
-    parts: list[str] = []
-    for part in path.parts:
-        if part == "..":
-            parts.pop()
-        elif part != ".":
-            parts.append(part)
-    return PurePosixPath(*parts)
 
 
 def _contents(names: Iterable[str], *, caption: str = "", glob: bool = False) -> str:

@@ -54,7 +54,8 @@ async def test_the_board_shows_rates_and_the_latest_dead_letters(place: str) -> 
             return rate is not None and int(rate[1]) > 0
 
         await eventually(flows, within=20)
-        assert re.search(r"&lt;emma&gt;</td><td [^>]*>internal</td>", board.html())
+        letter = r">\d\d:\d\d:\d\d</td><td [^>]*>&lt;emma&gt;</td><td [^>]*>internal</td>"
+        assert re.search(letter, board.html())
 
 
 async def test_a_board_goes_on_when_the_broker_comes_back() -> None:

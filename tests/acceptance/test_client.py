@@ -247,10 +247,7 @@ async def test_a_copy_that_comes_too_fast_does_not_refuse_what_the_first_one_did
         call = asyncio.create_task(client.request("create_book", BOOK))
         await committed.wait()
 
-        async def cut_off() -> int:
-            return await broker.close_connections(settings.amqp_url.rsplit("/", 1)[1], "client")
-
-        await eventually(cut_off)
+        await eventually(lambda: cut_off(broker, settings, "client"))
         let_go.set()
         reply = await call
     assert (reply.status, reply.replayed, limit.takes) == ("ok", True, 3)
@@ -277,14 +274,15 @@ async def test_one_slow_request_does_not_keep_a_worker_from_coming_back(
         slow = asyncio.create_task(client.request("create_book", BOOK))
         await stuck.wait()
 
-        async def cut_off() -> int:
-            return await broker.close_connections(settings.amqp_url.rsplit("/", 1)[1], "server")
-
-        await eventually(cut_off)
+        await eventually(lambda: cut_off(broker, settings, "server"))
         assert await client.call("ping") == {"pong": True}
         let_go.set()
         reply = await slow
         assert reply.status == "ok", reply.error
+
+
+async def cut_off(broker: Broker, settings: Settings, user: str) -> int:
+    return await broker.close_connections(settings.amqp_url.rsplit("/", 1)[1], user)
 
 
 async def until_refused(operator: Wire) -> None:
@@ -310,13 +308,10 @@ async def test_a_copy_that_finds_the_queue_full_is_sent_again_when_there_is_room
         with pytest.raises(DeliveryError):
             await until_refused(operator)
 
-        async def cut_off() -> int:
-            return await broker.close_connections(small.amqp_url.rsplit("/", 1)[1], "client")
-
         async def sent_twice() -> bool:
             return published.count(("sent", "mine")) == 2
 
-        await eventually(cut_off)
+        await eventually(lambda: cut_off(broker, small, "client"))
         await eventually(sent_twice)
         async with worker_here(small, dispatcher):
             reply = await call

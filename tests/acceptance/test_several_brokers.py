@@ -46,9 +46,7 @@ def test_a_password_may_have_a_comma_and_each_address_is_whole() -> None:
     assert with_path(url, "lab-1").endswith("@two:5671/lab-1")
 
 
-async def test_the_first_that_lets_us_in_is_taken_and_asked_first_the_next_time(
-    settings: Settings,
-) -> None:
+async def test_the_first_that_lets_us_in_is_taken_and_asked_first_the_next_time() -> None:
     asked: list[str] = []
 
     async def ask(broker: str) -> str:
@@ -63,7 +61,7 @@ async def test_the_first_that_lets_us_in_is_taken_and_asked_first_the_next_time(
     assert asked == ["amqp://down", "amqp://up", "amqp://up"]
 
 
-async def test_when_all_are_away_the_error_names_each(vhost: str) -> None:
+async def test_when_all_are_away_the_error_names_each() -> None:
     away = [f"amqp://me:secret@127.0.0.1:{ports.any_free()}/x" for _ in range(2)]
     with pytest.raises(BrokerAway) as caught:
         await AsyncAPIClient(",".join(away), "key").connect()
