@@ -6,7 +6,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8")
-ENTRY = re.compile(r"^### (.+)\n\n(.+) \[(\d\d)\]\(\.\./(notebooks/\3_\w+\.ipynb)\)$", re.MULTILINE)
+ENTRY = re.compile(r"^## (.+)\n\n(.+) \[(\d\d)\]\(\.\./(notebooks/\3_\w+\.ipynb)\)$", re.MULTILINE)
 ENTRIES = [(term, text, notebook) for term, text, _, notebook in ENTRY.findall(TEXT)]
 
 
@@ -17,7 +17,7 @@ def words_of(notebook: Path) -> str:
 
 
 def test_every_entry_has_a_term_a_definition_and_a_lesson() -> None:
-    assert len(ENTRIES) == TEXT.count("\n### ") >= 60
+    assert len(ENTRIES) == TEXT.count("\n## ") >= 60
     for term, definition, notebook in ENTRIES:
         assert len(re.findall(r"[.?](?: |$)", definition)) == 2, term
         assert (ROOT / notebook).exists(), term

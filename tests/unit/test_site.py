@@ -1,5 +1,6 @@
 """The sources of the site: every page is in it, and every link leads somewhere."""
 
+import itertools
 import json
 import re
 from pathlib import Path, PurePosixPath
@@ -54,3 +55,11 @@ def test_the_story_of_a_request_is_a_diagram_on_the_site(written: Path) -> None:
     drawn = ["".join(data["text/markdown"]) for data in outputs if "text/markdown" in data]
     assert any(each.startswith("```mermaid\nsequenceDiagram") for each in drawn)
     assert not any("text/vnd.mermaid" in data for data in outputs)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("docs/**/*.md")), ids=lambda path: path.name)
+def test_no_document_skips_a_level_of_headings(path: Path) -> None:
+    """Sphinx warns of it, and `make site` takes no warning."""
+    prose = re.sub(r"^```.*?^```", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    levels = [len(marks) for marks in re.findall(r"^(#+) ", prose, re.MULTILINE)]
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
