@@ -37,7 +37,7 @@ class Outcome(Enum):
 
     ACCEPTED = auto()
     REFUSED = auto()
-    """The queue is full."""
+    """The queue is full; or it is not up yet, or is being deleted, and takes nothing now."""
     RETURNED = auto()
     """There is no queue for it."""
 

@@ -25,7 +25,7 @@ class Unroutable(ApiError):
 
 
 class QueueFull(ApiError):
-    """The broker refused the request, because `api.requests` is full. Nothing was applied.
+    """The broker refused the request: `api.requests` is full, or not up yet. Nothing was applied.
 
     Ask again when the workers have caught up.
     """

@@ -11,7 +11,7 @@ from labkit.story.noted import Noted
 
 TEXTS = {
     Moment.ASKED: "asks",
-    Moment.REFUSED: "is refused: the queue is full",
+    Moment.REFUSED: "is refused: the queue is full, or not up yet",
     Moment.RETURNED: "gets it back: there is no queue",
     Moment.GAVE_UP: "gives up: outcome unknown",
 }

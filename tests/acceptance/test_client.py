@@ -24,6 +24,7 @@ from labkit.client.backoff import Pauses
 from labkit.client.errors import NotConnected, QueueFull, Unroutable, WrongLoop
 from labkit.errors import BrokerAway
 from labkit.place import vhost_of
+from labkit.services.broker_tools import BrokerTools
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
 from server.contract.errors import InvalidData, KeyReused, NotFound, RateLimited, Unauthorized
@@ -108,6 +109,21 @@ async def test_a_full_queue_refuses_at_once(settings: Settings) -> None:
             return kinds == {QueueFull}
 
         await eventually(refused)
+
+
+async def test_a_queue_that_is_not_up_refuses_and_is_not_called_full(settings: Settings) -> None:
+    """So it is for some moments after it was declared, and after its broker has started."""
+    async with wire(settings) as bare:
+        await topology.declare(bare._channel, settings)
+    if (tools := BrokerTools.of(os.environ, settings.amqp_url)) is None:
+        pytest.skip("only the owner of a broker may take one of its queues down")
+    member = f"{{'{vhost_of(settings.amqp_url)}_{topology.REQUESTS}', node()}}"
+    await asyncio.to_thread(
+        tools.run, "rabbitmqctl", "eval", f"ra:stop_server(quorum_queues, {member})."
+    )
+    async with AsyncAPIClient(as_client(settings)) as client:
+        with pytest.raises(QueueFull, match="not up yet"):
+            await client.call("ping")
 
 
 async def test_a_call_without_a_worker_times_out_and_says_that_the_outcome_is_unknown(

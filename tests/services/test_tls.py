@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from labkit import AsyncAPIClient
-from labkit.client.errors import Unroutable
+from labkit.client.errors import QueueFull, Unroutable
 from labkit.errors import BrokerAway
 from labkit.services import handshake
 from labkit.services.environment import ROOT
@@ -65,7 +65,7 @@ async def test_worker_and_client_speak_over_tls(
         async with AsyncAPIClient(urls["AMQP_URL"], settings.api_key, timeout=2) as client:
 
             async def answered() -> bool:
-                with suppress(Unroutable):  # the worker has not yet declared its queues
+                with suppress(Unroutable, QueueFull):  # the worker has not yet declared its queues
                     return (await client.request("ping")).status == "ok"
                 return False
 
