@@ -36,9 +36,13 @@ class Inspection(ABC):
         """One row for each queue, by its name.
 
         ``ready`` and ``unacked`` are messages (int64): those that wait for delivery, and those that
-        were delivered and not acknowledged. With ``rates`` there are ``consumers`` (int64), and
-        messages a second (float64) that clients ``published`` into it, that were ``delivered`` to
-        them, ``acknowledged`` by them, and ``redelivered``.
+        were delivered and not acknowledged. Where the broker is a cluster, there are ``leader``,
+        the node that gives them out, and ``members``, the nodes that have them and serve now (str).
+        A quorum queue works while more than half of its members serve.
+
+        With ``rates`` there are ``consumers`` (int64), and messages a second (float64) that clients
+        ``published`` into it, that were ``delivered`` to them, ``acknowledged`` by them, and
+        ``redelivered``.
 
         Rates are measured from now on, for at least ``seconds``. RabbitMQ counts only now and then,
         in a lab every second, so it takes up to three seconds. A broker of your own counts every

@@ -16,7 +16,7 @@ from labkit.client.moments import Moment
 from labkit.client.rest import RestClient
 from labkit.closing import close_all
 from labkit.dead_letters import DeadLetters
-from labkit.errors import LabNotOpen, NoStory, WorkerFailed
+from labkit.errors import BadArgument, LabNotOpen, NoStory, WorkerFailed
 from labkit.faults.faults import Faults
 from labkit.inspection import Inspection
 from labkit.occupancy import Occupancy
@@ -58,6 +58,7 @@ class Lab(Inspection):
         seed: int,
         takeover: bool,
         obedient: bool,
+        brokers: int,
         settings: WorkerSettings,
     ) -> None:
         """Use ``Lab.open``."""
@@ -75,6 +76,7 @@ class Lab(Inspection):
         self._seed = seed
         self._takeover = takeover
         self._obedient = obedient or private
+        self._brokers = brokers
         self._environment = environment_of(settings)
         self._clients: list[AsyncAPIClient | RestClient] = []
         self._workspace: Workspace | None = None
@@ -93,6 +95,7 @@ class Lab(Inspection):
         seed: int = 0,
         takeover: bool = False,
         obedient: bool = False,
+        brokers: int = 1,
         **settings: Unpack[WorkerSettings],
     ) -> Self:
         """To be awaited, or entered: ``Lab.open("08", workers=2, prefetch=1)``.
@@ -102,10 +105,13 @@ class Lab(Inspection):
 
         A ``private`` lab has a broker and a database of its own, with proxies on the way to them,
         and workers that obey a plan: everything in it may be broken, see ``faults``. It starts in
-        some seconds, and needs no running lab. ``obedient`` workers in a shared lab report their
-        steps to a recording, and do what ``faults`` orders at them, too. ``supervised`` workers
-        that die are started again. ``seed`` is for the faults that are left to chance. With
-        ``takeover`` a lab is opened that another kernel has open, and loses there.
+        some seconds, and needs no running lab. With ``brokers=3`` its broker is a cluster of three,
+        ``broker-1`` to ``broker-3``, with quorum queues on all of them.
+
+        ``obedient`` workers in a shared lab report their steps to a recording, and do what
+        ``faults`` orders at them, too. ``supervised`` workers that die are started again. ``seed``
+        is for the faults that are left to chance. With ``takeover`` a lab is opened that another
+        kernel has open, and loses there.
 
         Raises ``BadArgument`` (a ``ValueError``) and ``NoSuchArgument`` (a ``TypeError``) at once
         for what cannot be used; and when it is awaited, ``services.LabNotRunning``, which says the
@@ -115,7 +121,12 @@ class Lab(Inspection):
         lab_name(name)
         checked("workers", workers)
         checked("seed", seed)
-        return cls(name, workers, rest, private, supervised, seed, takeover, obedient, settings)
+        checked("brokers", brokers, at_least=1)
+        if brokers > 1 and not private:
+            raise BadArgument("A cluster is a private lab's: Lab.open(…, private=True, brokers=3)")
+        return cls(
+            name, workers, rest, private, supervised, seed, takeover, obedient, brokers, settings
+        )
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self._open().__await__()
@@ -151,7 +162,9 @@ class Lab(Inspection):
         occupancy = Occupancy(self.vhost, Home(ROOT / ".lab").run_dir)
         occupancy.begin(takeover=self._takeover)
         try:
-            grounds = await (Grounds.private(self._seed) if self._private else Grounds.shared())
+            grounds = await (
+                Grounds.private(self._seed, self._brokers) if self._private else Grounds.shared()
+            )
         except BaseException:
             occupancy.end()
             raise

@@ -12,6 +12,7 @@ from labkit.services.environment import lab_environment
 from labkit.services.home import Home
 from labkit.services.private import private_home
 from labkit.ui.progress import StatusLine
+from server.contract import brokers
 
 CLIENT, WORKER, DATABASE = "client-broker", "worker-broker", "worker-database"
 """The links that have a proxy, in private services."""
@@ -39,16 +40,16 @@ class Grounds:
         return cls(lab_environment(), None, AsyncExitStack())
 
     @classmethod
-    async def private(cls, seed: int = 0) -> Self:
-        """A RabbitMQ and a PostgreSQL, ended by ``close``, or with this process however it ends.
-
-        ``seed`` is that of the proxies' jitter.
+    async def private(cls, seed: int = 0, nodes: int = 1) -> Self:
+        """A RabbitMQ of so many ``nodes`` and a PostgreSQL, ended by ``close``, or with this
+        process however it ends. ``seed`` is that of the proxies' jitter.
         """
         grounds = cls({}, None, AsyncExitStack())
         line = StatusLine()
-        line.show("A broker and a database for this lab alone are starting …")
+        broker = "A broker" if nodes == 1 else f"A cluster of {nodes} brokers"
+        line.show(f"{broker} and a database for this lab alone are starting …")
         try:
-            await grounds._start_services()
+            await grounds._start_services(nodes)
             await grounds._lay_lines(seed)
             return grounds
         except BaseException:
@@ -57,18 +58,23 @@ class Grounds:
         finally:
             line.clear()
 
-    async def _start_services(self) -> None:
+    async def _start_services(self, nodes: int) -> None:
         temporary = tempfile.TemporaryDirectory(prefix="lab-private-")
         folder = Path(self._stack.enter_context(temporary))
-        made = private_home(folder, durable=False)
+        made = private_home(folder, durable=False, brokers=nodes)
         self.environment, self.home = await self._stack.enter_async_context(made)
 
     async def _lay_lines(self, seed: int) -> None:
         for link, name in URLS.items():
-            target = urlsplit(self.environment[name])
+            urls = map(urlsplit, brokers.each(self.environment[name]))
+            targets = [(url.hostname or "", url.port or 0) for url in urls]
             # It is there to be closed before it is open: that may be interrupted, too.
-            self.proxies[link] = Proxy(link, target.hostname or "", target.port or 0, seed)
+            self.proxies[link] = Proxy(link, *targets, seed=seed)
             await self.proxies[link].open()
+
+    @property
+    def is_cluster(self) -> bool:
+        return self.home is not None and self.home.brokers > 1
 
     @property
     def client_amqp_url(self) -> str:

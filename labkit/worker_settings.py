@@ -60,7 +60,7 @@ def lab_name(name: object) -> None:
         )
 
 
-def checked(argument: str, number: object) -> None:
-    """Raises ``BadArgument`` for what is no whole number from 0."""
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise BadArgument(f"{argument} is {number!r}: give a whole number from 0.")
+def checked(argument: str, number: object, *, at_least: int = 0) -> None:
+    """Raises ``BadArgument`` for what is no whole number from ``at_least`` on."""
+    if not isinstance(number, int) or isinstance(number, bool) or number < at_least:
+        raise BadArgument(f"{argument} is {number!r}: give a whole number from {at_least}.")

@@ -126,6 +126,7 @@ def _environment(grounds: Grounds, vhost: str, plan: Plan) -> dict[str, str]:
         "API_KEY": grounds.environment["API_KEY"],
         "RATE_LIMIT": str(UNLIMITED),
         ENVIRONMENT: str(plan.folder),
+        "CLUSTERED": str(grounds.is_cluster),
     }
 
 

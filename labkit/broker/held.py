@@ -6,7 +6,7 @@ process, the broker puts it back to where it was.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import aiormq
@@ -14,7 +14,9 @@ from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from labkit.client.channel import address
 from labkit.errors import BrokerAway, NoSuchQueue, QueueInUse
-from server.contract import brokers
+from server.contract import brokers, topology
+from server.contract.limits import Limits
+from server.contract.topology import DEAD_LETTERS, RESERVED_PREFIX
 
 BATCH = 1000
 """Letters taken at a time: in memory they are whole, bodies and all."""
@@ -41,10 +43,17 @@ class Held:
     each, and never more of them here than were asked for.
     """
 
-    def __init__(self, channel: AbstractChannel, queue: str) -> None:
+    def __init__(self, channel: AbstractChannel, queue: str, *, replicated: bool = False) -> None:
+        """``replicated``: a quorum queue has no place of its own for what it gets back: it has
+        to be given it in order.
+        """
         self._channel = channel
         self._queue = queue
-        self._held = 0
+        self._replicated = replicated
+        self._tags: dict[int, None] = {}
+        """Delivery tags of what is held, in the order of the queue."""
+        self._first: list[DeliveredMessage] = []
+        """Came before any was asked for."""
 
     async def ready(self) -> int:
         """How many there are to be taken. Raises ``NoSuchQueue``."""
@@ -52,7 +61,14 @@ class Held:
             declared = await self._channel.queue_declare(self._queue, passive=True)
         except aiormq.exceptions.ChannelNotFoundEntity as error:
             raise NoSuchQueue(f"There is no queue {self._queue!r} here.") from error
-        return declared.message_count or 0
+        return (declared.message_count or 0) + len(self._first)
+
+    async def wait_for_leader(self) -> None:
+        """A quorum queue that elects a leader says that it is empty. A consumer waits until it is
+        led: this one has room for a letter, the first, which is kept for ``take``.
+        """
+        if self._replicated and not await self.ready():
+            self._first = await self._consume(1, 0)
 
     async def all(
         self, batch: int = BATCH, most: int | None = None
@@ -67,7 +83,14 @@ class Held:
 
     async def take(self, most: int) -> list[DeliveredMessage]:
         """The next ones, fewer only if there are no more."""
-        expected = min(most, await self.ready())
+        taken, self._first = self._first[:most], self._first[most:]
+        if expected := min(most - len(taken), await self.ready()):
+            taken += await self._consume(expected, expected)
+        self._tags |= dict.fromkeys(message.delivery_tag or 0 for message in taken)
+        return taken
+
+    async def _consume(self, room: int, expected: int) -> list[DeliveredMessage]:
+        """What comes to a consumer with that much ``room`` until all ``expected`` ones are here."""
         taken: list[DeliveredMessage] = []
         came = asyncio.Event()
 
@@ -75,9 +98,7 @@ class Held:
             taken.append(message)
             came.set()
 
-        if not expected:
-            return taken
-        await self._channel.basic_qos(prefetch_count=expected)
+        await self._channel.basic_qos(prefetch_count=room)
         consumer = await self._channel.basic_consume(self._queue, receive)
         while len(taken) < expected:
             came.clear()
@@ -87,44 +108,42 @@ class Held:
                 if not await self.ready():
                     break
         await self._channel.basic_cancel(consumer.consumer_tag or "")
-        self._held += len(taken)
         return taken
 
     async def remove(self, message: DeliveredMessage) -> None:
         """It leaves the queue."""
         await self._channel.basic_ack(message.delivery_tag or 0, wait=False)
-        self._held -= 1
+        self._tags.pop(message.delivery_tag or 0, None)
 
     async def reject(self, message: DeliveredMessage) -> None:
         """The broker itself moves it, as it is, to where the queue dead-letters to; if it does to
         nowhere, it is dropped.
         """
         await self._channel.basic_reject(message.delivery_tag or 0, requeue=False, wait=False)
-        self._held -= 1
+        self._tags.pop(message.delivery_tag or 0, None)
 
     async def remove_all(self) -> None:
         """All that is held leaves the queue."""
         await self._channel.basic_ack(0, multiple=True)
-        self._held = 0
+        self._tags.clear()
 
-    async def give_back(self, order: Sequence[DeliveredMessage] = ()) -> None:
+    async def give_back(self) -> None:
         """All that is held goes to where it was. Returns when it is there, as a rule.
-
-        A quorum queue puts it back as it comes, batch by batch in no order of ours: there it has to
-        be given all of them in their ``order``.
 
         The broker tells no one when that is. A count may be answered before a requeue that was
         asked for earlier: so we look until all are there, unless another consumer takes them
         meanwhile.
         """
-        if not self._held:
+        await self.take(len(self._first))
+        if not self._tags:
             return
-        expected = await self.ready() + self._held
-        for message in order:
-            await self._channel.basic_nack(message.delivery_tag or 0, requeue=True, wait=False)
-        if not order:
+        expected = await self.ready() + len(self._tags)
+        if self._replicated:
+            for tag in self._tags:
+                await self._channel.basic_nack(tag, requeue=True, wait=False)
+        else:
             await self._channel.basic_nack(0, multiple=True, requeue=True)
-        self._held = 0
+        self._tags.clear()
         await self._until_ready(expected)
 
     async def _until_ready(self, expected: int) -> None:
@@ -163,14 +182,29 @@ async def holding(connection: AbstractConnection, queue: str) -> AsyncIterator[H
     """
     await _lock(connection, queue)
     channel = await connection.channel()
-    held = Held(channel, queue)
-    await held.ready()
+    await Held(channel, queue).ready()
+    held = Held(channel, queue, replicated=await _is_replicated(connection, queue))
     try:
+        await held.wait_for_leader()
         yield held
     finally:
         if not channel.is_closed:
             await held.give_back()
             await channel.close()
+
+
+async def _is_replicated(connection: AbstractConnection, queue: str) -> bool:
+    """AMQP does not say of what kind a queue is, but whether it is as we would declare it."""
+    if queue != DEAD_LETTERS:
+        return queue.startswith(RESERVED_PREFIX)  # all others of ours are
+    wanted = topology.dead_letters(Limits(clustered=True))
+    channel = await connection.channel()
+    try:
+        await channel.queue_declare(queue, durable=True, arguments=dict(wanted.arguments))
+    except aiormq.exceptions.ChannelPreconditionFailed:
+        return False
+    await channel.close()
+    return True
 
 
 async def _lock(connection: AbstractConnection, queue: str) -> None:

@@ -3,17 +3,24 @@
 import asyncio
 import math
 import re
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import httpx
 
 from labkit.errors import BrokerAway, NoStatistics
+from labkit.services.node import COUNT_EVERY, QUORUM_TICK
 from labkit.services.permissions import EVERYTHING, Rights
-from labkit.services.rabbitmq import COUNT_EVERY, QUORUM_TICK
+from server.contract import brokers
 
+PATIENCE, PATIENCE_WITH_A_NODE = 30.0, 10.0
+"""Seconds for an answer; less where another node may be asked instead."""
+LEADERLESS, LOOKS_AGAIN = 10.0, 0.1
+"""Seconds for an election, which mostly takes one; and between two looks whether it is over."""
 FRESH = 1.5 * QUORUM_TICK
 """Seconds: after so long every queue has reported its counts again."""
 
@@ -21,23 +28,19 @@ FRESH = 1.5 * QUORUM_TICK
 class Broker:
     """The management API at ``url``, ``http://user:password@host:port``. Who opens it closes it.
 
-    Every method raises ``BrokerAway`` if the API cannot be reached, or refuses.
+    Of a cluster ``url`` names several, with commas, and the first that answers is asked. Every
+    method raises ``BrokerAway`` if the API cannot be reached, or refuses.
     """
 
     def __init__(self, url: str) -> None:
-        address = urlsplit(url)
-        self._user = unquote(address.username or "guest")
-        self._where = address.netloc.rpartition("@")[2]
-        # The password goes into the client, not into URLs: errors and logs quote those.
-        self._http = httpx.AsyncClient(
-            base_url=f"{address.scheme}://{self._where}/api/",
-            auth=(self._user, unquote(address.password or "guest")),
-            timeout=30,
-            trust_env=False,  # a proxy of the student's is no place for the operator's password
-        )
+        addresses = [urlsplit(one) for one in brokers.each(url)]
+        self._user = unquote(addresses[0].username or "guest")
+        timeout = PATIENCE if len(addresses) == 1 else PATIENCE_WITH_A_NODE
+        self._nodes = [_Node.at(address, timeout) for address in addresses]
 
     async def close(self) -> None:
-        await self._http.aclose()
+        for node in self._nodes:
+            await node.http.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -77,10 +80,29 @@ class Broker:
         return await self.queues_last_reported(vhost)
 
     async def queues_last_reported(self, vhost: str) -> list[dict[str, Any]]:
-        """The same at once: each queue's counts are of a moment within the last ``FRESH``."""
+        """The same at once: each queue's counts are of a moment within the last ``FRESH``.
+
+        A queue of a cluster that has lost its leader has nothing to report until another node leads
+        it, which is waited for; after ``LEADERLESS`` seconds the broker counts as away.
+        """
         exact = {"disable_stats": "true", "enable_queue_totals": "true"}
-        queues: list[dict[str, Any]] = await self._do("GET", f"queues/{_path(vhost)}", params=exact)
-        return queues
+        end = time.monotonic() + LEADERLESS
+        while True:
+            queues: list[dict[str, Any]]
+            queues = await self._do("GET", f"queues/{_path(vhost)}", params=exact)
+            if len(self._nodes) == 1 or not (mute := await self._mute(vhost, queues)):
+                return queues
+            if time.monotonic() > end:
+                where = ", ".join(node.where for node in self._nodes)
+                raise BrokerAway(where, OSError(f"no node leads {', '.join(sorted(mute))}"))
+            await asyncio.sleep(LOOKS_AGAIN)
+
+    async def _mute(self, vhost: str, queues: Iterable[Mapping[str, Any]]) -> set[str]:
+        """Those without counts, and those of which the list says nothing at all: the binding that
+        each queue has by its name stays.
+        """
+        bound = {each["destination"] for each in await self.bindings(vhost) if not each["source"]}
+        return bound - {queue["name"] for queue in queues if "messages_ready" in queue}
 
     async def version(self) -> tuple[int, ...]:
         """Such as ``(4, 0, 5)``."""
@@ -147,16 +169,38 @@ class Broker:
     async def _do(
         self, method: str, path: str, *, also_fine: int | None = None, **options: Any
     ) -> Any:
-        try:
-            response = await self._http.request(method, path, **options)
-            if response.status_code != also_fine:
-                response.raise_for_status()
-        except httpx.HTTPStatusError as error:
-            refusal = f"{error.response.status_code} {error.response.reason_phrase} to {path}"
-            raise BrokerAway(self._where, OSError(refusal)) from error
-        except httpx.HTTPError as error:
-            raise BrokerAway(self._where, error) from error
-        return response.json() if response.content and response.is_success else None
+        """By the node that answered last; if it is away, by the next: each call may be repeated."""
+        away: list[tuple[str, httpx.HTTPError]] = []
+        for node in list(self._nodes):
+            try:
+                response = await node.http.request(method, path, **options)
+            except httpx.HTTPError as error:
+                away.append((node.where, error))
+                self._nodes.append(self._nodes.pop(0))
+                continue
+            if response.is_error and response.status_code != also_fine:
+                refusal = f"{response.status_code} {response.reason_phrase} to {path}"
+                raise BrokerAway(node.where, OSError(refusal))
+            return response.json() if response.content and response.is_success else None
+        raise BrokerAway(", ".join(where for where, _ in away), away[-1][1]) from away[-1][1]
+
+
+@dataclass(frozen=True)
+class _Node:
+    where: str
+    http: httpx.AsyncClient
+
+    @classmethod
+    def at(cls, address: SplitResult, timeout: float) -> Self:
+        where = address.netloc.rpartition("@")[2]
+        # The password goes into the client, not into URLs: errors and logs quote those.
+        http = httpx.AsyncClient(
+            base_url=f"{address.scheme}://{where}/api/",
+            auth=(unquote(address.username or "guest"), unquote(address.password or "guest")),
+            timeout=timeout,
+            trust_env=False,  # a proxy of the student's is no place for the operator's password
+        )
+        return cls(where, http)
 
 
 def _path(name: str) -> str:

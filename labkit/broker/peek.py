@@ -91,7 +91,7 @@ def _refuse_to_borrow(there: dict[str, Any]) -> None:
 async def _borrowed(amqp_url: str, queue: str, count: int) -> list[IncomingMessage]:
     async with connected(amqp_url) as connection, holding(connection, queue) as held:
         taken = await held.take(count)
-        await held.give_back(taken)
+        await held.give_back()
         return [IncomingMessage(message, no_ack=True) for message in taken]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 from labkit.broker import rates
 from labkit.broker.management import Broker
 from labkit.broker.rates import Counts, Meter
+from labkit.services.node import broker_name
 
 EVERY = 1.0
 """Seconds from one table to the next."""
@@ -17,7 +18,7 @@ EVERY = 1.0
 
 async def queues(broker: Broker, vhost: str) -> pd.DataFrame:
     """One row per queue, by its name: its ``type`` (str), messages ``ready`` for delivery, and
-    delivered but ``unacked`` (int64).
+    delivered but ``unacked`` (int64); of a cluster, its ``leader`` and ``members`` (str).
     """
     return _table(await broker.queues(vhost))
 
@@ -32,7 +33,16 @@ def _table(found: list[dict[str, Any]]) -> pd.DataFrame:
         (q["name"], q["type"], q["messages_ready"], q["messages_unacknowledged"]) for q in found
     ]
     table = pd.DataFrame(rows, columns=["queue", "type", "ready", "unacked"])
+    if any(len(q.get("members", [])) > 1 for q in found):
+        table["leader"] = [broker_name(q.get("leader") or q["node"]) for q in found]
+        table["members"] = [", ".join(sorted(map(broker_name, _members(q)))) for q in found]
     return table.set_index("queue").sort_index()
+
+
+def _members(queue: dict[str, Any]) -> list[str]:
+    """The nodes that have its messages and serve now."""
+    online: list[str] = queue.get("online") or [queue["node"]]
+    return online
 
 
 async def measured(broker: Broker, vhost: str, seconds: float = 1.0) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from labkit.faults.fault import Fault, NotReached
 from labkit.faults.faults import Faults
 from labkit.faults.messages import POISONS
 from labkit.faults.scene import Crew
-from labkit.faults.service_faults import SERVICES
+from labkit.faults.service_faults import ServiceFaults
 from labkit.place import Place
 from labkit.services.environment import ROOT
 from labkit.ui.progress import StatusLine
@@ -109,7 +109,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _check_at_once(options: argparse.Namespace) -> None:
-    if options.target in SERVICES:
+    if ServiceFaults.names(options.target or ""):
         raise FaultImpossible(
             f"The {options.target} of a private lab belongs to the kernel that has opened the lab: "
             f'there, `await lab.faults.{options.begin.__name__[1:]}("{options.target}")`.'

@@ -5,6 +5,7 @@ message in a queue of the client's own. Notebook 02 writes the same by hand.
 """
 
 import asyncio
+import math
 import time
 import uuid
 from contextlib import suppress
@@ -20,6 +21,7 @@ from labkit.client.channel import Link, Outcome, address
 from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.client.moments import Moment, Observer
 from labkit.errors import BadArgument, BrokerAway
+from server.contract import brokers
 from server.contract.envelope import LONGEST_ID
 from server.contract.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
 from server.contract.headers import DEADLINE
@@ -29,6 +31,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 
 AGAIN = 0.5
 """Seconds until a request is sent again of which only the newest copy was refused."""
+
+ELECTION, ASKS_AGAIN = 5.0, 0.1
+"""Seconds for which a refused request is sent again to a cluster, and from one time to the next.
+The broker does not say why it refuses, and a queue whose leader has died takes nothing until the
+others have elected a new one. What is full for so long is full."""
 
 OF_THIS_COPY = {kind.code for kind in (InProgress, RateLimited, Expired, Unauthorized, Forbidden)}
 """What such a refusal says is true of one copy of a request, and proves nothing of the others."""
@@ -47,7 +54,9 @@ class Pending:
     """Milliseconds since 1970, as the server reads it."""
     reply: "asyncio.Future[Reply]" = field(default_factory=asyncio.Future)
     sent: int = 0
-    """How often the request was published. More than once, and a refusal proves nothing."""
+    """How many copies of the request the broker may have taken."""
+    refused_since: float = math.inf
+    """When it was refused first, by ``time.monotonic()``."""
 
     def fail(self, error: Exception) -> None:
         if not self.reply.done():
@@ -61,6 +70,9 @@ class AsyncAPIClient(ConnectedCaller):
     same id, by which the server knows it. A call ends in data, in a definite error, or in one that
     says that the outcome is unknown (``is_definite`` is False): that is ``ReplyTimeout``, or what
     the server answers when it does not know either, ``unavailable``, ``internal``, ``in_progress``.
+
+    Where the URL names the brokers of a cluster, it goes on with the next of them; and a request
+    that the broker refuses is sent again for some seconds, for its queue may elect a leader.
     """
 
     def __init__(self, amqp_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
@@ -75,7 +87,7 @@ class AsyncAPIClient(ConnectedCaller):
         """Where it connects to, from the next ``connect()`` on."""
         self._api_key = api_key
         self.refused = 0
-        """How often the broker refused a request, because its queue was full."""
+        """How often the broker refused a request."""
         self._pending: dict[str, Pending] = {}
         self._link: Link | None = None
         self._keeper: asyncio.Task[None]
@@ -178,17 +190,38 @@ class AsyncAPIClient(ConnectedCaller):
                 self._refuse(pending, QueueFull())
 
     def _refuse(self, pending: Pending, error: Exception) -> None:
-        if pending.sent == 1:
+        pending.sent -= 1
+        if pending.sent:  # what became of the copy before is not known: only a reply can tell
+            self._ask_again(AGAIN, pending)
+        elif isinstance(error, QueueFull) and self._may_be_electing(pending):
+            self._ask_again(ASKS_AGAIN, pending)
+        else:
             pending.fail(error)
-        else:  # what became of the copy before is not known: only a reply can tell
-            self._send_soon(pending)
+
+    def _may_be_electing(self, pending: Pending) -> bool:
+        now = time.monotonic()
+        pending.refused_since = min(pending.refused_since, now)
+        return self._is_of_cluster and now - pending.refused_since < ELECTION
+
+    def _ask_again(self, seconds: float, pending: Pending) -> None:
+        """RabbitMQ 3.10 refuses a channel for ever that has first asked while there was no leader,
+        so a link that was never let in is replaced; what waits is sent over the new one.
+        """
+        if self._is_of_cluster and self._link is not None and not self._link.taken:
+            self._link.lose()
+        else:
+            self._send_after(seconds, pending)
+
+    @property
+    def _is_of_cluster(self) -> bool:
+        return len(brokers.each(self.url)) > 1
 
     def _note(self, moment: Moment, request_id: str) -> None:
         for observer in self.observers:
             observer(moment, request_id)
 
-    def _send_soon(self, pending: Pending) -> None:
-        asyncio.get_running_loop().call_later(AGAIN, self._send, pending)
+    def _send_after(self, seconds: float, pending: Pending) -> None:
+        asyncio.get_running_loop().call_later(seconds, self._send, pending)
 
     def _on_reply(
         self, correlation_id: str | None, body: bytes, replayed: bool, parked: bool
@@ -205,7 +238,7 @@ class AsyncAPIClient(ConnectedCaller):
             return
         if reply.error is not None and reply.error["code"] in OF_THIS_COPY and pending.sent > 1:
             # Our first copy may be in progress, or done: its reply went where we no longer are.
-            self._send_soon(pending)
+            self._send_after(AGAIN, pending)
         else:
             pending.reply.set_result(reply)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from aio_pika.abc import AbstractIncomingMessage, DeliveryMode
 
 from server.contract import brokers
-from server.contract.connection import HEARTBEAT, Connection, connect
+from server.contract.connection import Connection, connect, heartbeat
 from server.contract.envelope import JSON
 from server.contract.frames import Properties
 from server.contract.headers import PARKED, REPLAYED
@@ -54,6 +54,8 @@ class Link:
 
     def __init__(self, connection: Connection, on_reply: OnReply) -> None:
         self.lost = asyncio.Event()
+        self.taken = False
+        """Whether the broker has ever taken a message from it."""
         self._connection = connection
         self._on_reply = on_reply
         self._lane: Lane
@@ -69,7 +71,7 @@ class Link:
         """Raises as ``connect``."""
         connection = await connect(
             amqp_url,
-            heartbeat=HEARTBEAT,
+            heartbeat=heartbeat(amqp_url),
             client_properties={"connection_name": "library-client"},
         )
         link = cls(connection, on_reply)
@@ -85,9 +87,9 @@ class Link:
         channel = await self._connection.channel(publisher_confirms=True)
         replies = await channel.declare_queue(exclusive=True)
         self._reply_to = replies.name
-        channel.close_callbacks.add(self._lose)
+        channel.close_callbacks.add(self.lose)
         underlay = await channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(self._lose)
+        underlay.on_consumer_cancel_callbacks.add(self.lose)
         self._lane = await self._connection.lane(channel)
         self._lane.on_delivery = self._receive
         self._lane.on_return = self._note_return
@@ -98,7 +100,8 @@ class Link:
     async def close(self) -> None:
         await self._connection.close()
 
-    def _lose(self, *_: object) -> None:
+    def lose(self, *_: object) -> None:
+        """It is to be replaced."""
         self.lost.set()
 
     def publish(
@@ -132,6 +135,7 @@ class Link:
                 self._returned.discard(message_id)
                 on_outcome(Outcome.RETURNED)
             else:
+                self.taken |= taken
                 on_outcome(Outcome.ACCEPTED if taken else Outcome.REFUSED)
 
     def _receive(self, message: Delivered) -> None:

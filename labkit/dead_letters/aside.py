@@ -8,7 +8,7 @@ import asyncio
 import time
 
 import aiormq
-from aiormq.abc import AbstractConnection, DeliveredMessage
+from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 
 from labkit.broker.held import READY_TIMEOUT, Held
 from labkit.dead_letters import copies
@@ -17,7 +17,8 @@ from labkit.dead_letters.post import Post
 from labkit.dead_letters.reading import Pairs
 from labkit.errors import NotMoved
 from server.contract import topology
-from server.contract.topology import UNREADABLE
+from server.contract.limits import Limits
+from server.contract.topology import UNREADABLE, Queue
 
 
 class Aside:
@@ -31,14 +32,9 @@ class Aside:
     @classmethod
     async def open(cls, connection: AbstractConnection, held: Held, post: Post) -> "Aside":
         """Raises ``NotMoved`` where a letter that is rejected would be dropped."""
-        channel = await connection.channel()
-        for queue in (topology.unreadable(), topology.dead_letters()):
-            try:
-                await channel.queue_declare(
-                    queue.name, durable=True, arguments=dict(queue.arguments)
-                )
-            except aiormq.exceptions.ChannelPreconditionFailed as error:
-                raise NotMoved(str(topology.TopologyMismatch(queue.name, str(error)))) from error
+        kinds = [Limits(), Limits(clustered=True)]
+        await _declared(connection, *(topology.dead_letters(limits) for limits in kinds))
+        channel = await _declared(connection, topology.unreadable())
         return cls(held, post, Held(channel, UNREADABLE))
 
     async def move(self, letters: Pairs) -> int:
@@ -64,3 +60,16 @@ class Aside:
             if time.monotonic() > deadline:
                 raise NotMoved(f"{UNREADABLE} has not taken a letter: see the queue's policies.")
             await asyncio.sleep(0.005)
+
+
+async def _declared(connection: AbstractConnection, *kinds: Queue) -> AbstractChannel:
+    """The queue is there, and of one of these kinds. Raises ``NotMoved``."""
+    for kind in kinds:
+        channel = await connection.channel()
+        try:
+            await channel.queue_declare(kind.name, durable=True, arguments=dict(kind.arguments))
+        except aiormq.exceptions.ChannelPreconditionFailed as error:
+            mismatch = topology.TopologyMismatch(kind.name, str(error))
+        else:
+            return channel
+    raise NotMoved(str(mismatch)) from mismatch

@@ -23,7 +23,7 @@ from labkit.faults.fault import Fault, Journal
 from labkit.faults.messages import Messages
 from labkit.faults.network.network import Network
 from labkit.faults.scene import Scene
-from labkit.faults.service_faults import SERVICES, ServiceFaults
+from labkit.faults.service_faults import ServiceFaults
 from server.contract.steps import Step
 
 
@@ -36,7 +36,7 @@ class Faults:
         self._scene = scene
         self._journal = Journal()
         self._orders = Orders(lambda: scene.workers.obedient, scene.plan, self._journal)
-        self._services = ServiceFaults(scene.home, self._journal)
+        self._services = ServiceFaults(scene.home, self._journal, scene.broker, scene.vhost)
         self.network = Network(scene.proxies, self._journal)
         """What can go wrong on the lines of a private lab."""
         self.messages = Messages(self._orders, self._journal, scene.amqp_url, self.random)
@@ -72,12 +72,15 @@ class Faults:
         always: bool = False,
     ) -> Fault:
         """SIGKILL. A worker stays dead unless the lab is ``supervised``; broker and database are
-        started again when the fault is healed. ``always``: each worker that gets to the step, not
-        the first one only; so a message is made that kills every worker that takes it.
+        started again when the fault is healed. Of a cluster ``broker`` is all of its nodes,
+        ``broker-2`` one, and ``leader of api.requests`` the one that leads this queue.
+
+        ``always``: each worker that gets to the step, not the first one only; so a message is made
+        that kills every worker that takes it.
         """
         if at is not None:
             return self._orders.at_step("kill", at, request_id, always=always)
-        if target in SERVICES:
+        if self._services.names(target):
             return await self._services.kill(target)
         self._signal(target, signal.SIGKILL)
         return self._journal.at_once("kill worker", target)
@@ -88,14 +91,32 @@ class Faults:
         """SIGTERM, as for an update: a worker finishes what it holds, and ends."""
         if at is not None:
             return self._orders.at_step("stop", at, request_id)
-        if target in SERVICES:
+        if self._services.names(target):
             return await self._services.stop(target)
         self._signal(target, signal.SIGTERM)
         return self._journal.at_once("stop worker", target)
 
     async def restart(self, target: str) -> Fault:
-        """Broker or database, stopped politely and started again. Returns when it answers."""
+        """Broker, node or database, stopped politely and started again. Returns when it answers."""
         return await self._services.restart(target)
+
+    async def rolling_restart(self) -> Fault:
+        """Each node of the cluster is stopped and started, one after the other, as for an update;
+        each as soon as no queue needs it for its majority. Returns when all are up.
+        """
+        return await self._services.rolling_restart()
+
+    async def partition(self, *side: str) -> Fault:
+        """A cut through the cluster: the nodes of this ``side``, by name, on one side of it, the
+        others on the other. A side that is a minority stops serving until the cut is healed.
+        """
+        return await self._services.partition(*side)
+
+    async def lose_disk(self, target: str) -> Fault:
+        """A node of the cluster is killed, and its data is gone. Healed, it comes back with an
+        empty disk, joins the others, and gets everything from them.
+        """
+        return await self._services.lose_disk(target)
 
     async def pause(
         self, target: str = ANY_WORKER, *, at: str | None = None, request_id: str | None = None
@@ -103,7 +124,7 @@ class Faults:
         """SIGSTOP: alive, connected, and silent, until it is healed."""
         if at is not None:
             return self._orders.at_step("pause", at, request_id)
-        if target in SERVICES:
+        if self._services.names(target):
             return await self._services.pause(target)
         pid = self._signal(target, signal.SIGSTOP)
 

@@ -1,13 +1,19 @@
-"""Broker and database of a private lab: taken away, and given back."""
+"""Broker and database of a private lab: taken away, and given back; and the nodes of a cluster."""
 
+import re
 from collections.abc import Awaitable, Callable
 
-from labkit.errors import FaultImpossible
+from labkit.broker.management import Broker
+from labkit.errors import FaultImpossible, NoSuchQueue
 from labkit.faults.fault import Fault, Journal
-from labkit.services import failures
+from labkit.services import cluster_failures, failures
 from labkit.services.home import Home
+from labkit.services.node import Node, broker_name
 
-SERVICES = ("broker", "database")
+SERVICE = re.compile(rf"{failures.DATABASE}|{failures.BROKER}(-\d+)?|leader of (?P<queue>.+)")
+"""Whatever is no worker: a service, a node, or the node that leads a queue now."""
+
+PARTITION = "partition"
 
 Failure = Callable[[Home, str], Awaitable[None]]
 
@@ -15,47 +21,117 @@ Failure = Callable[[Home, str], Awaitable[None]]
 class ServiceFaults:
     """``home`` is None where the services are others' too: then none of this can happen."""
 
-    def __init__(self, home: Home | None, journal: Journal) -> None:
+    def __init__(self, home: Home | None, journal: Journal, broker: Broker, vhost: str) -> None:
         self._home = home
         self._journal = journal
+        self._broker = broker
+        self._vhost = vhost
+
+    @staticmethod
+    def names(target: str) -> bool:
+        """Whether it is one of these, rather than a worker."""
+        return SERVICE.fullmatch(target) is not None
 
     async def kill(self, target: str) -> Fault:
-        return await self._end(f"kill {target}", target, failures.kill, failures.start)
+        return await self._end("kill", target, failures.kill, failures.start)
 
     async def stop(self, target: str) -> Fault:
-        return await self._end(f"stop {target}", target, failures.stop, failures.start)
+        return await self._end("stop", target, failures.stop, failures.start)
 
     async def restart(self, target: str) -> Fault:
         """Returns when it answers again."""
-        fault = await self._end(f"restart {target}", target, failures.stop, failures.start)
+        fault = await self._end("restart", target, failures.stop, failures.start)
         await fault.heal()
         return fault
 
     async def pause(self, target: str) -> Fault:
-        return await self._end(f"pause {target}", target, failures.pause, failures.resume)
+        return await self._end("pause", target, failures.pause, failures.resume)
+
+    async def lose_disk(self, target: str) -> Fault:
+        self._cluster()
+        return await self._end(
+            "lose disk of", target, cluster_failures.lose_disk, cluster_failures.replace
+        )
 
     async def memory_alarm(self) -> Fault:
-        alarm, end = failures.raise_memory_alarm, failures.end_memory_alarm
-        return await self._end("memory alarm", "broker", alarm, end)
+        home = self._private(failures.BROKER)
 
-    async def _end(self, name: str, target: str, how: Failure, undo: Failure) -> Fault:
+        async def end() -> None:
+            await failures.end_memory_alarm(home, failures.BROKER)
+
+        fault = Fault("memory alarm", failures.BROKER, end)
+        with self._journal.noting(fault):
+            await failures.raise_memory_alarm(home, failures.BROKER)
+        return fault
+
+    async def partition(self, *side: str) -> Fault:
+        home = self._cluster()
+        nodes = [await self._resolved(home, target) for target in side]
+        if not set(nodes) < {node.broker_name for node in Node.all_of(home)}:
+            raise FaultImpossible("A cut has two sides: leave at least one node on the other.")
+        if any(f.name == PARTITION and f.healed is None for f in self._journal.happened()):
+            raise FaultImpossible(
+                "There is a cut already: heal it first. Of two at a time RabbitMQ 3.10 does not "
+                "recover by itself."
+            )
+
+        async def heal() -> None:
+            await cluster_failures.heal_partition(home, nodes)
+
+        fault = Fault(PARTITION, ", ".join(nodes), heal)
+        with self._journal.noting(fault):
+            await cluster_failures.partition(home, nodes)
+        return fault
+
+    async def rolling_restart(self) -> Fault:
+        home = self._cluster()
+        fault = Fault("rolling restart", failures.BROKER)
+        with self._journal.noting(fault):
+            await cluster_failures.restart_each(home)
+        await fault.heal()  # there is nothing to undo
+        return fault
+
+    async def _end(self, verb: str, target: str, how: Failure, undo: Failure) -> Fault:
         home = self._private(target)
+        name = await self._resolved(home, target)
 
         async def give_back() -> None:
-            await undo(home, target)
+            await undo(home, name)
 
-        fault = Fault(name, target, give_back)
+        fault = Fault(f"{verb} {target}", name, give_back)
 
         with self._journal.noting(fault):
-            await how(home, target)
+            await how(home, name)
         return fault
 
     def _private(self, target: str) -> Home:
-        if target not in SERVICES:
-            raise FaultImpossible(f"There is no {target!r}; there is: {', '.join(SERVICES)}.")
         if self._home is None:
             raise FaultImpossible(
                 f"The {target} is not this lab's alone: others work with it. Open the lab with "
                 "private=True, and it gets one of its own."
             )
         return self._home
+
+    def _cluster(self) -> Home:
+        if self._home is None or self._home.brokers == 1:
+            raise FaultImpossible(
+                "That takes a cluster: Lab.open(…, private=True, brokers=3) opens a lab on one."
+            )
+        return self._home
+
+    async def _resolved(self, home: Home, target: str) -> str:
+        """The name of what is meant. Raises ``FaultImpossible``, ``NoSuchQueue``."""
+        matched = SERVICE.fullmatch(target)
+        if matched and (queue := matched["queue"]):
+            return await self._leader_of(queue)
+        if target not in (names := failures.names(home)):
+            raise FaultImpossible(f"There is no {target!r}; there is: {', '.join(names)}.")
+        return target
+
+    async def _leader_of(self, queue: str) -> str:
+        self._cluster()
+        found = {q["name"]: q for q in await self._broker.queues_last_reported(self._vhost)}
+        if queue not in found:
+            there_are = ", ".join(sorted(found))
+            raise NoSuchQueue(f"There is no queue {queue!r}; there is: {there_are}.")
+        return broker_name(found[queue]["leader"])

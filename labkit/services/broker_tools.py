@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from server.contract import brokers
 
-from labkit.services import rabbitmq, software
+from labkit.services import software
 from labkit.services.environment import BROKER_HOME
 from labkit.services.errors import ServiceError
 from labkit.services.home import Home
+from labkit.services.node import Node
 
 TIMEOUT = 60.0
 """Seconds. Much longer than anything that is asked here should take."""
@@ -32,14 +33,14 @@ class ToolFailed(ServiceError):
 class BrokerTools:
     """Those for one private node, whose folder and cookie are this user's own."""
 
-    def __init__(self, home: Home, installed: software.RabbitMQ) -> None:
-        self._environment = rabbitmq.environment(home)
+    def __init__(self, node: Node, installed: software.RabbitMQ) -> None:
+        self._node = node
         self._folder = installed.server.parent
 
     @classmethod
-    def at(cls, home: Home) -> Self:
+    def at(cls, node: Node) -> Self:
         """Raises `MissingSoftware`."""
-        return cls(home, software.rabbitmq())
+        return cls(node, software.rabbitmq())
 
     @classmethod
     def of(cls, environment: Mapping[str, str], amqp_url: str) -> Self | None:
@@ -49,16 +50,16 @@ class BrokerTools:
         folder = environment.get(BROKER_HOME)
         if not folder or "RabbitMQ" in software.missing():
             return None
-        home = Home(Path(folder))
+        node = Node(Home(Path(folder)))
         # A shell may still have the variables of another lab.
-        return cls.at(home) if urlsplit(brokers.first(amqp_url)).port == home.port("amqp") else None
+        return cls.at(node) if urlsplit(brokers.first(amqp_url)).port == node.port("amqp") else None
 
     def run(self, tool: str, *arguments: str) -> str:
         """What `rabbitmqctl`, or another `tool`, prints. Raises `ToolFailed`."""
         try:
             done = subprocess.run(
-                [self._folder / tool, "--quiet", "--node", rabbitmq.NODE, *arguments],
-                env=self._environment,
+                [self._folder / tool, "--quiet", "--node", self._node.erlang_name, *arguments],
+                env=self._node.environment(),
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",

@@ -27,6 +27,8 @@ class Home:
     """False for services that are thrown away after use: they may forget everything in a crash."""
     tls: Tls | None = None
     """Set, the broker opens no plain port."""
+    brokers: int = 1
+    """How many nodes its broker has: more than one are a cluster."""
     settled: bool = False
     """Others know the addresses of its services by now: no service may move to another port."""
     _lock: threading.Lock = field(default_factory=threading.Lock, compare=False, repr=False)

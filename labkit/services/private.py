@@ -16,7 +16,7 @@ from labkit.services.running import side_by_side
 
 @asynccontextmanager
 async def private_services(
-    home: Path, *, durable: bool = True, tls: Tls | None = None
+    home: Path, *, durable: bool = True, tls: Tls | None = None, brokers: int = 1
 ) -> AsyncIterator[dict[str, str]]:
     """A RabbitMQ and a PostgreSQL under `home`; yields AMQP_URL, SERVER_AMQP_URL, ADMIN_AMQP_URL,
     MANAGEMENT_URL, BROKER_HOME, DATABASE_URL and API_KEY.
@@ -24,20 +24,21 @@ async def private_services(
     They end with the block, and also if this process dies in any way, kill -9 included: a guard
     outlives it. With `durable=True` the data stays in `home`, and the next block finds it again;
     else it survives a kill -9 but no power cut, and is gone at the end, which comes at once. With
-    `tls` the broker speaks AMQP over nothing else.
+    `tls` the broker speaks AMQP over nothing else. `brokers` is how many nodes it has, of one
+    cluster; each address then names all of them.
 
     Raises `MissingSoftware`, `NotReady` with the end of a log, or another `ServiceError`.
     """
-    async with private_home(home, durable=durable, tls=tls) as (environment, _):
+    async with private_home(home, durable=durable, tls=tls, brokers=brokers) as (environment, _):
         yield environment
 
 
 @asynccontextmanager
 async def private_home(
-    home: Path, *, durable: bool = True, tls: Tls | None = None
+    home: Path, *, durable: bool = True, tls: Tls | None = None, brokers: int = 1
 ) -> AsyncIterator[tuple[dict[str, str], Home]]:
     """The same, for tests that also break them: `failures` takes the second value."""
-    made = Home(home.resolve(), durable=durable, tls=tls)
+    made = Home(home.resolve(), durable=durable, tls=tls, brokers=brokers)
     made.make()
     async with _guard(made):
         async with side_by_side() as group:

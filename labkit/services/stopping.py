@@ -14,11 +14,18 @@ RABBITMQ, EPMD, POSTGRESQL = "rabbitmq", "epmd", "postgresql"
 
 
 async def broker(home: Home, *, graceful: bool = True) -> None:
-    """Node and port mapper. Not graceful: at once, for a node whose data may go."""
-    for name in (RABBITMQ, EPMD):  # in this order: a stopping node still talks to its epmd
-        if (process := find(name, home.run_dir)) is not None:
-            deadline = 20 if graceful and name == RABBITMQ else 0
-            await process.stop(signal.SIGTERM, deadline)
+    """Its nodes, and then the port mapper, to which a stopping node still talks. Not graceful: at
+    once, for nodes whose data may go.
+    """
+    names = [path.stem for path in home.run_dir.glob(f"{RABBITMQ}*.json")]
+    await asyncio.gather(*(node(home, name, graceful=graceful) for name in names))
+    await node(home, EPMD, graceful=False)
+
+
+async def node(home: Home, name: str, *, graceful: bool = True) -> None:
+    """One of them; the others go on."""
+    if (process := find(name, home.run_dir)) is not None:
+        await process.stop(signal.SIGTERM, deadline=20 if graceful else 0)
 
 
 async def database(home: Home, *, graceful: bool = True) -> None:

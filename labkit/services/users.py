@@ -2,10 +2,13 @@
 
 from urllib.parse import quote
 
+from server.contract import brokers
+
 from labkit.services import handshake, ports
 from labkit.services.environment import BROKER_HOME
 from labkit.services.errors import ServiceError
 from labkit.services.home import Home
+from labkit.services.node import Node
 from labkit.services.permissions import USERS, definitions
 
 BORN_WITH = "lab"
@@ -18,15 +21,21 @@ def password(home: Home, user: str = BORN_WITH) -> str:
 
 def urls(home: Home) -> dict[str, str]:
     """Where the broker lets each user in, and where it lives. No virtual host: every client library
-    takes `/` then.
+    takes `/` then. Of a cluster each address names all nodes.
     """
     logins = {user.name: f"{user.name}:{password(home, user.name)}" for user in USERS}
     scheme, query = "amqp", ""
     if home.tls is not None:
         scheme, query = "amqps", f"?cafile={quote(str(home.tls.authority))}"
-    where = f"{ports.LOOPBACK}:{home.port('amqp')}{query}"
-    addresses = {user.url: f"{scheme}://{logins[user.name]}@{where}" for user in USERS}
-    management = f"http://{logins[BORN_WITH]}@{ports.LOOPBACK}:{home.port('management')}"
+    nodes = Node.all_of(home)
+
+    def amqp(login: str) -> str:
+        hosts = [f"{ports.LOOPBACK}:{node.port('amqp')}" for node in nodes]
+        return ",".join(f"{scheme}://{login}@{host}{query}" for host in hosts)
+
+    hosts = [f"{ports.LOOPBACK}:{node.port('management')}" for node in nodes]
+    management = ",".join(f"http://{logins[BORN_WITH]}@{host}" for host in hosts)
+    addresses = {user.url: amqp(logins[user.name]) for user in USERS}
     return addresses | {"MANAGEMENT_URL": management, BROKER_HOME: str(home.path)}
 
 
@@ -37,6 +46,7 @@ async def make(home: Home) -> None:
     """
     wanted = definitions({user.name: password(home, user.name) for user in USERS})
     try:
-        await handshake.ask(f"{urls(home)['MANAGEMENT_URL']}/api/definitions", body=wanted)
+        management = brokers.first(urls(home)["MANAGEMENT_URL"])
+        await handshake.ask(f"{management}/api/definitions", body=wanted)
     except OSError as error:
         raise ServiceError(f"RabbitMQ does not take the lab's users: {error}") from error

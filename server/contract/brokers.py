@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-BETWEEN = re.compile(r",\s*(?=amqps?://)")
+BETWEEN = re.compile(r",\s*(?=(?:amqp|http)s?://)")
 """A password may have a comma, too."""
 
 T = TypeVar("T")

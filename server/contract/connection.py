@@ -16,6 +16,8 @@ logging.getLogger("aiormq").addHandler(logging.NullHandler())
 
 CONNECT_TIMEOUT, HEARTBEAT = 5, 10
 """Seconds. A broker that says nothing for three heartbeats is gone."""
+CONNECT_TIMEOUT_OF_ONE, HEARTBEAT_OF_ONE = 2, 3
+"""The same, where there are others to go to."""
 
 
 class Connection(aio_pika.Connection):
@@ -41,14 +43,24 @@ class Connection(aio_pika.Connection):
             raise
 
 
+def heartbeat(amqp_url: str) -> int:
+    """Seconds, for who has to notice soon that the broker is gone."""
+    return HEARTBEAT if _is_alone(amqp_url) else HEARTBEAT_OF_ONE
+
+
+def _is_alone(amqp_url: str) -> bool:
+    return len(brokers.each(amqp_url)) == 1
+
+
 async def connect(amqp_url: str, **options: Any) -> Connection:
     """As ``aio_pika.connect``, to the first of the ``brokers`` that lets us in; raises whatever it
     raises: many kinds, when a connection breaks.
     """
+    timeout = CONNECT_TIMEOUT if _is_alone(amqp_url) else CONNECT_TIMEOUT_OF_ONE
 
     async def connect_to(broker: str) -> Connection:
         connection: Connection = await aio_pika.connect(
-            broker, timeout=CONNECT_TIMEOUT, connection_class=Connection, **options
+            broker, timeout=timeout, connection_class=Connection, **options
         )
         return connection
 

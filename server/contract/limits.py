@@ -41,6 +41,9 @@ class Limits(BaseModel):
     rate_limit: float = Field(10_000.0, gt=0)
     """Requests a second that one user may send to one worker in the long run, and twice as many at
     once; see ``security.rate_limit.Admission``."""
+    clustered: bool = False
+    """Whether the broker is a cluster: then dead letters are in a quorum queue, too, and no worker
+    cancels a consumer that holds a message; see ``topology`` and ``transports.amqp.consumer``."""
     drain_timeout: float = Field(10.0, ge=0)
     """How long a stopping worker lets the requests it holds finish."""
 

@@ -125,7 +125,7 @@ def retry(delay: float, limits: Limits) -> Queue:
     )
 
 
-def dead_letters() -> Queue:
+def dead_letters(limits: Limits) -> Queue:
     """Classic, so that looking into it neither counts as a delivery nor changes the order: a quorum
     queue takes back what a client held in an order of its own. What is in it has to be published
     persistent.
@@ -133,7 +133,13 @@ def dead_letters() -> Queue:
     No policy takes a letter away. One that limits the queue makes it refuse, and the worker holds
     the request; what expires by one is set aside. (``expires`` deletes the queue: that no argument
     prevents.)
+
+    A classic queue is away while its node is. So that of a cluster can be a quorum queue, which
+    counts a look as a delivery, and to which an operator has to give letters back in their order.
     """
+    if limits.clustered:
+        arguments = _safe_dead_lettering(UNREADABLE) | {"x-delivery-limit": UNLIMITED}
+        return Queue(DEAD_LETTERS, arguments)
     return Queue(DEAD_LETTERS, _dead_lettering(UNREADABLE))
 
 
@@ -161,7 +167,7 @@ def unreadable() -> Queue:
 def topology(limits: Limits) -> list[Queue]:
     """All queues, each after the queue it dead-letters to."""
     delays = dict.fromkeys(limits.retry_delays)
-    always = [unreadable(), dead_letters(), raw_dead_letters(limits), requests(limits)]
+    always = [unreadable(), dead_letters(limits), raw_dead_letters(limits), requests(limits)]
     return [*always, *(retry(delay, limits) for delay in delays)]
 
 

@@ -99,11 +99,11 @@ async def test_what_has_no_room_in_the_dead_letter_queue_waits_until_it_has(
         await client._channel.queue_delete(DEAD_LETTERS)
         await client._channel.declare_queue(DEAD_LETTERS, durable=True, arguments=full)
         await client._channel.default_exchange.publish(aio_pika.Message(b"1"), DEAD_LETTERS)
-        publisher = ConfirmedPublisher(client._channel, no_declare)
-        letters = DeadLetters(publisher, dispatcher.caller_of, settings.amqp_user)
         body = client.body("ping", id="7")
         await client._channel.default_exchange.publish(aio_pika.Message(body), RAW_DEAD_LETTERS)
         async with await connect(settings.amqp_url) as connection:
+            publisher = await ConfirmedPublisher.open(connection, no_declare)
+            letters = DeadLetters(publisher, dispatcher.caller_of, settings.amqp_user)
             channel = await connection.channel(publisher_confirms=False)
             lane = await connection.lane(channel)
             consumer = Consumer(RAW_DEAD_LETTERS, letters, channel, lane, ONE_AT_A_TIME)

@@ -32,8 +32,8 @@ async def two_ways(url: str) -> AsyncIterator[tuple[Proxy, Proxy, str]]:
     target = urlsplit(url)
     host, port = target.hostname or "", target.port or 0
     async with (
-        Proxy("one", host, port) as one,
-        Proxy("two", host, port) as two,
+        Proxy("one", (host, port)) as one,
+        Proxy("two", (host, port)) as two,
     ):
         yield one, two, f"{one.through(url)},{two.through(url)}"
 

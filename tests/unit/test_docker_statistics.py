@@ -1,6 +1,6 @@
 """The broker on Docker counts as often as the private one."""
 
-from labkit.services.rabbitmq import CONFIGURATION, COUNT_EVERY
+from labkit.services.node import CONFIGURATION, COUNT_EVERY
 from tests.support import ROOT
 
 

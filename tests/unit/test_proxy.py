@@ -23,7 +23,7 @@ class Ends(NamedTuple):
     arrived: bytearray
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self.proxy.port)
+        return await asyncio.open_connection("127.0.0.1", self.proxy.ports[0])
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def ends() -> AsyncIterator[Ends]:
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, Proxy("test", "127.0.0.1", port, seed=7) as proxy:
+    async with server, Proxy("test", ("127.0.0.1", port), seed=7) as proxy:
         yield Ends(proxy, arrived)
 
 
@@ -71,7 +71,7 @@ async def require_refused(proxy: Proxy) -> None:
 
 async def _listen_to(proxy: Proxy) -> None:
     """The RST comes while the connection is made, or right after."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.ports[0])
     try:
         await asyncio.wait_for(reader.read(1), 1)
     finally:
@@ -231,12 +231,12 @@ async def test_a_tripwire_lets_its_bytes_through_and_no_answer(ends: Ends) -> No
 
 
 async def test_a_target_that_is_gone_is_refused_through_the_proxy_too() -> None:
-    async with Proxy("nowhere", "127.0.0.1", 1) as proxy:
+    async with Proxy("nowhere", ("127.0.0.1", 1)) as proxy:
         await require_refused(proxy)
 
 
 async def test_it_goes_on_while_the_notebook_is_blocked(ends: Ends) -> None:
-    answered = asyncio.to_thread(_ask, ends.proxy.port)
+    answered = asyncio.to_thread(_ask, ends.proxy.ports[0])
     task = asyncio.create_task(answered)
     async with link(ends):
         pass

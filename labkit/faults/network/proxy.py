@@ -13,35 +13,38 @@ from urllib.parse import urlsplit, urlunsplit
 from labkit.closing import in_thread
 from labkit.errors import BadArgument
 from labkit.faults.network.connection import Direction
-from labkit.faults.network.relay import Relay
+from labkit.faults.network.relay import Address, Relay
 from labkit.faults.network.tripwire import Tripwire
 from labkit.services.ports import LOOPBACK
+from server.contract import brokers
 
 Result = TypeVar("Result")
 
 
 class Proxy:
-    """Listens on a free port of the loopback interface and passes everything on to the target.
+    """Listens on a free port of the loopback interface and passes everything on to the target; with
+    more than one target, the nodes of a cluster, on one port for each.
 
     The owner that opens it closes it. Its ailments act at once, on open connections too, add up,
     and last until they are healed. Without a ``direction`` they are those of both. Every method may
     be called from any event loop.
     """
 
-    def __init__(self, name: str, target_host: str, target_port: int, seed: int = 0) -> None:
+    def __init__(self, name: str, *targets: Address, seed: int = 0) -> None:
         """``seed`` decides the jitter: connection by connection it is the same again."""
         self.name = name
-        self.port = 0
+        self.ports: list[int] = []
+        """One for each target, once it is open."""
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name=f"proxy {name}", daemon=True
         )
-        self._relay = Relay(target_host, target_port, seed)
+        self._relay = Relay(targets, seed)
 
     async def open(self) -> Self:
         self._thread.start()
         listening = asyncio.run_coroutine_threadsafe(self._relay.listen(), self._loop)
-        self.port = await in_thread(listening.result)
+        self.ports = await in_thread(listening.result)
         return self
 
     async def close(self) -> None:
@@ -64,14 +67,11 @@ class Proxy:
         await self.close()
 
     def through(self, url: str) -> str:
-        """The same URL, with the proxy's address instead of the target's."""
-        address = urlsplit(url)
-        login, at, _ = address.netloc.rpartition("@")
-        return urlunsplit(address._replace(netloc=f"{login}{at}{LOOPBACK}:{self.port}"))
-
-    async def aim(self, host: str, port: int) -> None:
-        """New connections go there: a service that was started again may have another port."""
-        self._relay.target = (host, port)
+        """The same URL, with the proxy's address instead of the target's; each, where the URL names
+        as many brokers as there are targets.
+        """
+        addresses = zip(brokers.each(url), self.ports, strict=True)
+        return ",".join(_at_port(address, port) for address, port in addresses)
 
     async def connections(self) -> int:
         """How many are open now."""
@@ -123,3 +123,9 @@ class Proxy:
 
     async def _in_thread(self, work: Coroutine[Any, Any, Result]) -> Result:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+
+def _at_port(url: str, port: int) -> str:
+    address = urlsplit(url)
+    login, at, _ = address.netloc.rpartition("@")
+    return urlunsplit(address._replace(netloc=f"{login}{at}{LOOPBACK}:{port}"))

@@ -1,54 +1,60 @@
-"""Listens, and passes every connection on to its target, as healthy as its ailments allow."""
+"""Listens, and passes every connection on to a target, as healthy as its ailments allow."""
 
 import asyncio
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 from labkit.faults.network.connection import Ailments, Direction, ProxiedConnection, Stream, reset
 from labkit.faults.network.tripwire import Tripwire
 from labkit.services.ports import LOOPBACK
 
+Address = tuple[str, int]
+"""Host and port."""
 DIRECTIONS: tuple[Direction, ...] = ("to server", "to client")
 
 
 class Relay:
     """Lives in one event loop; ``Proxy`` gives it one of its own."""
 
-    def __init__(self, host: str, port: int, seed: int) -> None:
-        self.target = (host, port)
+    def __init__(self, targets: Sequence[Address], seed: int) -> None:
+        self._targets = targets
         self.connections: set[ProxiedConnection] = set()
         self._seed = seed
         self._accepted = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._ailments = {direction: Ailments() for direction in DIRECTIONS}
         self._refuses = False
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._passable = asyncio.Event()
         self._passable.set()
 
-    async def listen(self) -> int:
-        """Returns the port."""
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
+    async def listen(self) -> list[int]:
+        """Returns the port of each target."""
+        for target in self._targets:
+            accept = partial(self._accept, target)
+            self._servers.append(await asyncio.start_server(accept, LOOPBACK, 0))
+        return [server.sockets[0].getsockname()[1] for server in self._servers]
 
     async def stop(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         self._cut(self.connections)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(
+        self, target: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self._accepted += 1
-        task = asyncio.create_task(self._serve((reader, writer), self._accepted))
+        task = asyncio.create_task(self._serve((reader, writer), target, self._accepted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, client: Stream, number: int) -> None:
+    async def _serve(self, client: Stream, target: Address, number: int) -> None:
         try:
-            server = await self._reach_target()
+            server = await self._reach(target)
         except OSError:  # the target's own refusal, too
             reset(client[1])
             return
@@ -64,7 +70,7 @@ class Relay:
         finally:
             self.connections.discard(connection)
 
-    async def _reach_target(self) -> Stream:
+    async def _reach(self, target: Address) -> Stream:
         """Raises ``OSError`` if there is no way to it. In a black hole not even a refusal comes
         back.
         """
@@ -73,7 +79,7 @@ class Relay:
             raise ConnectionResetError
         if self._refuses:
             raise ConnectionRefusedError
-        return await asyncio.open_connection(*self.target)
+        return await asyncio.open_connection(*target)
 
     async def change(self, direction: Direction | None, **ailments: float) -> None:
         for each in DIRECTIONS if direction is None else (direction,):

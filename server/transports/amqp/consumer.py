@@ -37,7 +37,12 @@ class Consumer:
         channel: AbstractChannel,
         lane: Lane,
         prefetch: int,
+        *,
+        clustered: bool = False,
     ) -> None:
+        """``clustered``: the first consumer stays, and another one is beside it. When a node of a
+        cluster goes away, RabbitMQ 3.10 keeps what cancelled consumers held there until it is back.
+        """
         self.ended = asyncio.Event()
         self._queue = queue
         self._processor = processor
@@ -48,31 +53,29 @@ class Consumer:
         self._draining = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._consuming = asyncio.Lock()
-        self._tag: str | None = None
+        self._clustered = clustered
+        self._tags: list[str] = []
 
     async def open(self) -> None:
         self._lane.on_delivery = self._receive
         self._channel.close_callbacks.add(self._end)
         underlay = await self._channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(self._end)
-        await self._consume(ONE_AT_A_TIME)
+        await self._add(ONE_AT_A_TIME)
 
     def _end(self, *_: object) -> None:
         self.ended.set()
 
-    async def _consume(self, prefetch: int) -> None:
-        async with self._consuming:
-            await self._cancel()
-            if not self._draining:
-                await self._channel.set_qos(prefetch_count=prefetch)
-                queue = await self._channel.get_queue(self._queue, ensure=False)
-                self._tag = await queue.consume(_never)
+    async def _add(self, prefetch: int) -> None:
+        if not self._draining:
+            await self._channel.set_qos(prefetch_count=prefetch)
+            queue = await self._channel.get_queue(self._queue, ensure=False)
+            self._tags.append(await queue.consume(_never))
 
     async def _cancel(self) -> None:
-        if self._tag is not None:
-            queue = await self._channel.get_queue(self._queue, ensure=False)
-            await queue.cancel(self._tag)
-            self._tag = None
+        queue = await self._channel.get_queue(self._queue, ensure=False)
+        while self._tags:
+            await queue.cancel(self._tags.pop())
 
     def _receive(self, message: Delivered) -> None:
         if self._careful and not message.redelivered:
@@ -86,7 +89,12 @@ class Consumer:
         have the broker send another one, and while the consumer changes, that one comes back to the
         queue: marked as delivered before, though no consumer has seen it.
         """
-        await self._consume(self._prefetch)
+        async with self._consuming:
+            if self._clustered:
+                await self._add(self._prefetch - ONE_AT_A_TIME)
+            else:
+                await self._cancel()
+                await self._add(self._prefetch)
         await self._processor.process(message)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

@@ -12,7 +12,7 @@ import structlog
 from server.application.dispatcher import Dispatcher
 from server.application.hooks import Observer, no_observer
 from server.contract import topology
-from server.contract.connection import HEARTBEAT, Connection, connect
+from server.contract.connection import Connection, connect, heartbeat
 from server.contract.errors import Unavailable
 from server.settings import Settings
 from server.transports.amqp.confirmed import ConfirmedPublisher
@@ -95,7 +95,7 @@ class Worker:
     async def _connect(self) -> Connection:
         return await connect(
             self._settings.amqp_url,
-            heartbeat=HEARTBEAT,
+            heartbeat=heartbeat(self._settings.amqp_url),
             client_properties={"connection_name": "library-server"},
         )
 
@@ -124,7 +124,12 @@ class Worker:
                 self._observe,
             )
             consumer = Consumer(
-                topology.REQUESTS, processor, channel, replies, self._settings.prefetch
+                topology.REQUESTS,
+                processor,
+                channel,
+                replies,
+                self._settings.prefetch,
+                clustered=self._settings.clustered,
             )
             await self._consume(consumer, stop, ready=True)
         if stop.is_set():
@@ -154,8 +159,7 @@ class Worker:
         return DeadLetters(publisher, self._dispatcher.caller_of, self._settings.amqp_user)
 
     async def _confirmed(self, connection: Connection) -> ConfirmedPublisher:
-        channel = await connection.channel(on_return_raises=True)
-        return ConfirmedPublisher(channel, partial(self._declare, connection))
+        return await ConfirmedPublisher.open(connection, partial(self._declare, connection))
 
 
 async def _first_of(*awaitables: Coroutine[Any, Any, Any]) -> None:
