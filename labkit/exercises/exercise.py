@@ -20,6 +20,7 @@ from labkit.errors import NoSuchTable
 from labkit.lab import Lab
 from labkit.services.errors import ServiceError
 from labkit.worker_settings import WorkerSettings
+from server.contract.connection import connect
 from server.contract.errors import ApiError
 
 
@@ -108,7 +109,7 @@ class Exercise(ABC):
             await self.lab.admin("users", "list")
 
     async def _delete_queues(self) -> None:
-        async with await aio_pika.connect(self.lab.amqp_url) as connection:
+        async with await connect(self.lab.amqp_url) as connection:
             channel = await connection.channel()
             for queue in self.queues:
                 await channel.queue_delete(queue)
@@ -130,7 +131,7 @@ class Exercise(ABC):
 
     async def publish(self, queue: str, *bodies: bytes, **properties: Any) -> None:
         """Into a new durable queue: one of this name, with those who consume from it, goes."""
-        async with await aio_pika.connect(self.lab.amqp_url) as connection:
+        async with await connect(self.lab.amqp_url) as connection:
             channel = await connection.channel()
             await channel.queue_delete(queue)
             await channel.declare_queue(queue, durable=True)

@@ -87,7 +87,9 @@ class ServiceFaults:
         home = self._cluster()
         fault = Fault("rolling restart", failures.BROKER)
         with self._journal.noting(fault):
-            await cluster_failures.restart_each(home)
+            for node in Node.all_of(home):
+                await cluster_failures.until_dispensable(node)
+                await self.restart(node.broker_name)
         await fault.heal()  # there is nothing to undo
         return fault
 

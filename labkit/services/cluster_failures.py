@@ -60,16 +60,11 @@ async def replace(home: Home, name: str) -> None:
     await _run(other, "rabbitmq-queues", "grow", lost.erlang_name, "all")
 
 
-async def restart_each(home: Home) -> None:
-    """One after the other, each as soon as no queue needs it for its majority."""
-    for node in Node.all_of(home):
-        await _until_dispensable(node)
-        await failures.stop(home, node.broker_name)
-        await failures.start(home, node.broker_name)
+async def until_dispensable(node: Node) -> None:
+    """Returns as soon as no queue needs it for its majority: so it may be stopped.
 
-
-async def _until_dispensable(node: Node) -> None:
-    """Raises ``NotReady`` if others cannot do without it after ``CAUGHT_UP_WITHIN`` seconds."""
+    Raises ``NotReady`` if others cannot do without it after ``CAUGHT_UP_WITHIN`` seconds.
+    """
     end = time.monotonic() + CAUGHT_UP_WITHIN
     while True:
         try:

@@ -297,6 +297,45 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "There are 2",
         ),
     ],
+    "11/AnotherLeads": [
+        ("async with await lab.faults.kill(await another()): pass", "led the queue"),
+        ("await lab.faults.kill('leader of api.requests')", "is not back"),
+        ("await lab.faults.restart('leader of api.requests')", "stopped politely"),
+    ],
+    "11/ThroughAnElection": [
+        ("await lab.start_workers(1); await books(20)", "no node died"),
+        (
+            "await lab.start_workers(1); await books(20)\n"
+            "async with await lab.faults.kill('broker-1'): pass",
+            "before the node died",
+        ),
+        ("await lab.start_workers(1); await books(19)", "1 of 20 are missing"),
+    ],
+    "11/TwoOfThree": [
+        ("await lab.start_workers(1); await client.call('create_book', DUNE)", "Never were two"),
+        (
+            "async with await lab.faults.kill('broker-1'): pass\n"
+            "async with await lab.faults.kill('broker-2'): pass\n"
+            "await lab.start_workers(1); await client.call('create_book', DUNE)",
+            "Never were two",
+        ),
+        (
+            "await lab.start_workers(1)\nfor _ in range(2): await client.call('create_book', DUNE)",
+            "There are 2",
+        ),
+    ],
+    "11/UpdatedInTurn": [
+        ("await lab.faults.restart('broker-1')", "these were restarted: broker-1"),
+        (
+            "await client.call('create_book', {'title': 'Update 1', 'author': 'A'})",
+            "these were restarted: none",
+        ),
+        (
+            "for n in (1, 2, 3): await lab.faults.restart(f'broker-{n}')\n"
+            "await client.call('create_book', {'title': 'Update 1', 'author': 'A'}, timeout=60)",
+            "no book was made",
+        ),
+    ],
     "08/TwelveWait": [
         ("await lab.start_workers(1); await client.call('ping')", "1 pings were answered"),
         ("await give_up(client.call('ping', timeout=0.2))", "start a worker"),
@@ -372,6 +411,7 @@ import asyncio, json
 import aio_pika
 from labkit.database import connect
 from labkit.experiments import crash
+from server.contract.connection import connect as connect_amqp
 from server.contract.errors import ApiError
 
 BRAVE = {"title": "Brave New World", "author": "Aldous Huxley", "year": 1932}
@@ -398,6 +438,10 @@ async def sql(statement):
     connection = await connect(lab.database_url)
     await connection.execute(statement)
     await connection.close()
+
+async def another():
+    nodes = {"broker-1", "broker-2", "broker-3"}
+    return (nodes - {(await lab.queues()).loc["api.requests", "leader"]}).pop()
 
 async def dies(number, step):
     global call
@@ -436,7 +480,7 @@ async def pings(client, count):
     for _ in range(count):
         await client.call("ping")
 """
-CHANNEL = "channel = await (await aio_pika.connect(lab.amqp_url)).channel()"
+CHANNEL = "channel = await (await connect_amqp(lab.amqp_url)).channel()"
 
 
 async def run(code: str, names: dict[str, Any]) -> None:
