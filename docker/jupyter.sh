@@ -6,7 +6,7 @@
 #
 # It answers only who asks for localhost (allow_remote_access): no web page can rebind its name to it.
 set -eu
-login=${MANAGEMENT_URL#http://}; login=${login%@*}
+login=${MANAGEMENT_URL#http://}; login=${login%%@*}
 echo "JupyterLab   http://127.0.0.1:${PUBLISHED_PORT:-8888}/lab?token=$JUPYTER_TOKEN"
 echo "RabbitMQ     http://127.0.0.1:${PUBLISHED_MANAGEMENT_PORT:-15672}, user ${login%%:*}, password ${login#*:}"
 python -c "from labkit import own_notebooks; own_notebooks.make()"

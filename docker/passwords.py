@@ -6,11 +6,13 @@
     definitions.json   the broker's users, whenever it starts
     postgres           the password of the database's user, for its first start
     authorization      of the management API, for health checks
+    cookie             by which the nodes of a cluster know each other
     server.env         for worker and REST
     lab.env            for JupyterLab and the demo
 
-BROKER in the environment is how clients reach the broker; {} stands for user and password. API_KEY
-and JUPYTER_TOKEN may be given. The folder is a volume that only our containers have.
+BROKER in the environment is how clients reach the broker, MANAGEMENT how they reach its API; {}
+stands for user and password, and each may name several, with commas. API_KEY and JUPYTER_TOKEN may
+be given. The folder is a volume that only our containers have.
 """
 
 import base64
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from labkit.services.permissions import USERS, definitions
 
-OTHERS = ("postgres", "jupyter", "api")
+OTHERS = ("postgres", "jupyter", "api", "cookie")
 """What needs a password, a token or a key beside the users of the broker."""
 
 
@@ -32,17 +34,19 @@ def main() -> None:
     passwords = _passwords(folder / "passwords.json")
     users = {user.name: passwords[user.name] for user in USERS}
     logins = {name: f"{name}:{password}" for name, password in users.items()}
-    amqp = {user.name: os.environ["BROKER"].format(logins[user.name]) for user in USERS}
+    amqp = {user.name: os.environ["BROKER"].replace("{}", logins[user.name]) for user in USERS}
+    management = os.environ.get("MANAGEMENT") or "http://{}@rabbitmq:15672"
     database = f"postgresql://lab:{passwords['postgres']}@postgres:5432/library"
     shared = {"DATABASE_URL": database, "API_KEY": os.environ.get("API_KEY") or passwords["api"]}
     lab = {user.url: amqp[user.name] for user in USERS} | {
-        "MANAGEMENT_URL": f"http://{logins['lab']}@rabbitmq:15672",
+        "MANAGEMENT_URL": management.replace("{}", logins["lab"]),
         "REST_URL": "http://rest:8080",
         "JUPYTER_TOKEN": os.environ.get("JUPYTER_TOKEN") or passwords["jupyter"],
     }
     basic = base64.b64encode(logins["lab"].encode()).decode()
     _write(folder / "definitions.json", json.dumps(definitions(users)))
     _write(folder / "postgres", passwords["postgres"])
+    _write(folder / "cookie", passwords["cookie"])
     _write(folder / "authorization", f"Basic {basic}")
     _write(folder / "server.env", _env({"AMQP_URL": amqp["server"]} | shared))
     _write(folder / "lab.env", _env(lab | shared))

@@ -74,7 +74,7 @@ class Grounds:
 
     @property
     def is_cluster(self) -> bool:
-        return self.home is not None and self.home.brokers > 1
+        return len(brokers.each(self.environment["AMQP_URL"])) > 1
 
     @property
     def client_amqp_url(self) -> str:

@@ -30,6 +30,8 @@ class WorkerSettings(TypedDict, total=False):
     drain_timeout: float
     rest_port: int
     """Where the lab's REST listens, instead of at any free port."""
+    metrics_port: int
+    """Where Prometheus finds a process's metrics: 0 for any free port, which its log names."""
 
 
 NAMES = sorted(WorkerSettings.__annotations__)

@@ -6,12 +6,17 @@ Settings come from the environment.
 import argparse
 import asyncio
 import os
+import sys
+
+import structlog
 
 from server import lifecycle, logging
 from server.application.dispatcher import Dispatcher
 from server.persistence.database import Database
 from server.security.rate_limit import RateLimit
 from server.settings import Settings
+
+log = structlog.get_logger()
 
 
 def main() -> None:
@@ -21,8 +26,37 @@ def main() -> None:
     # REST speaks to no broker, so it is not asked for one.
     environ = {**os.environ, "AMQP_URL": "amqp://unused"} if role == "rest" else os.environ
     settings = Settings.from_env(environ)
-    logging.configure()
-    lifecycle.run(ROLES[role], settings)
+    if settings.metrics_port is None:
+        logging.configure()
+        lifecycle.run(ROLES[role], settings)
+    else:
+        _run_measured(role, settings, settings.metrics_port)
+
+
+def _run_measured(role: str, settings: Settings, port: int) -> None:
+    """With metrics. Exits with a sentence if their port is taken, or their library is not there."""
+    try:
+        from server.metrics import Metrics
+    except ImportError:
+        sys.exit("METRICS_PORT is set, and prometheus-client is not installed: install it.")
+    metrics = Metrics()
+    logging.configure(metrics.count)
+    try:
+        port = metrics.serve(settings.metrics_host, port)
+    except OSError as error:
+        sys.exit(f"METRICS_PORT {port} cannot be used ({error}): give another one, or 0 for any.")
+    log.info("metrics", url=f"http://{settings.metrics_host}:{port}/metrics")
+
+    async def measured(database: Database, settings: Settings, stop: asyncio.Event) -> None:
+        from server.transports.amqp.depths import watching
+
+        if role == "rest":  # it speaks to no broker
+            await rest(database, settings, stop)
+        else:
+            async with watching(settings.amqp_url, metrics.depth):
+                await worker(database, settings, stop)
+
+    lifecycle.run(measured, settings)
 
 
 async def worker(database: Database, settings: Settings, stop: asyncio.Event) -> None:

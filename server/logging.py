@@ -46,11 +46,11 @@ class Unfailing:
         """There is nothing to flush."""
 
 
-def configure(level: str = "info") -> None:
-    """Called once, by a process that serves."""
+def configure(*watchers: structlog.types.Processor, level: str = "info") -> None:
+    """Called once, by a process that serves. ``watchers`` see each event before it is written."""
     output = Unfailing(STDOUT)
     structlog.configure(
-        processors=[*_SHARED, structlog.processors.JSONRenderer(_as_json)],
+        processors=[*_SHARED, *watchers, structlog.processors.JSONRenderer(_as_json)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(output),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,

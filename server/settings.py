@@ -28,6 +28,11 @@ class Settings(Limits):
     rest_hosts: Annotated[tuple[str, ...], BeforeValidator(listed)] = ()
     """Names under which the REST edge may be asked, beside localhost and ``rest_host``."""
 
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = Field(None, ge=0, le=65535)
+    """Where Prometheus finds this process's metrics; 0 is any free port, which the log then names.
+    Without it there are none, and none are counted."""
+
     @property
     def amqp_user(self) -> str:
         """The broker's user that this process is."""

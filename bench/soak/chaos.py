@@ -19,7 +19,9 @@ LASTS = (0.5, 4.5)
 class Chaos:
     """``happened`` are the faults so far; ``now`` is the one that is active."""
 
-    def __init__(self, faults: Faults, dice: random.Random, deck: random.Random) -> None:
+    def __init__(
+        self, faults: Faults, dice: random.Random, deck: random.Random, *, of_cluster: bool = False
+    ) -> None:
         """``dice`` decide when, and ``deck`` what: whose order is the seed's alone."""
         self.happened: list[Fault] = []
         self.now: Fault | None = None
@@ -27,7 +29,7 @@ class Chaos:
         """Faults that could not be made or healed, in words: the lab is at fault then."""
         self._faults = faults
         self._dice = dice
-        self._menu = dealt(deck)
+        self._menu = dealt(deck, of_cluster=of_cluster)
 
     async def run(self, stop: asyncio.Event) -> None:
         due = self._next()

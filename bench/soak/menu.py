@@ -12,6 +12,7 @@ from labkit.faults.faults import Faults
 from labkit.faults.messages import Kind
 from labkit.private import CLIENT, DATABASE, WORKER
 from server.contract.steps import Step
+from server.contract.topology import REQUESTS
 
 Make = Callable[[Faults], Awaitable[Fault]]
 
@@ -22,13 +23,14 @@ LATENCY, JITTER = 0.2, 0.15
 NARROW = 20_000
 """Bytes a second."""
 DEADLY = "deadly"
+LEADER = f"leader of {REQUESTS}"
 KINDS: tuple[Kind, ...] = ("request", "reply")
 
 
-def dealt(dice: random.Random) -> Iterator[Make]:
-    """Without end."""
+def dealt(dice: random.Random, *, of_cluster: bool = False) -> Iterator[Make]:
+    """Without end; for a cluster there are more of them."""
     while True:
-        cards = deck(dice)
+        cards = [*deck(dice), *(_of_nodes() if of_cluster else [])]
         dice.shuffle(cards)
         yield from cards
 
@@ -71,6 +73,18 @@ def _of_service(target: str) -> list[Make]:
         lambda faults: faults.stop(target),
         lambda faults: faults.restart(target),
         lambda faults: faults.pause(target),
+    ]
+
+
+def _of_nodes() -> list[Make]:
+    of_each = [make for target in (LEADER, "broker-2") for make in _of_service(target)]
+    return [
+        *of_each,
+        lambda faults: faults.partition(LEADER),
+        lambda faults: faults.partition("broker-1", "broker-2"),
+        lambda faults: faults.lose_disk(LEADER),
+        lambda faults: faults.lose_disk("broker-3"),
+        lambda faults: faults.rolling_restart(),
     ]
 
 

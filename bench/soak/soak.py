@@ -32,14 +32,16 @@ RETRY_DELAYS = "0.5,2,8"
 class Soak:
     """``run`` it in a lab of its own; ``result`` is what it has come to so far."""
 
-    def __init__(self, lab: Lab, seed: int, duration: float, folder: Path) -> None:
+    def __init__(
+        self, lab: Lab, seed: int, duration: float, folder: Path, *, brokers: int = 1
+    ) -> None:
         self.result = Result(seed, time.time())
         self._lab = lab
         self._duration = duration
         self._folder = folder
         self._line = StatusLine()
         dice, deck = (random.Random(f"{seed} {what}") for what in ("dice", "deck"))  # noqa: S311
-        self._chaos = Chaos(lab.faults, dice, deck)
+        self._chaos = Chaos(lab.faults, dice, deck, of_cluster=brokers > 1)
         self._links: list[AsyncAPIClient] = []
 
     async def run(self) -> Result:

@@ -24,7 +24,7 @@ from labkit.errors import BadArgument, BrokerAway
 from server.contract import brokers
 from server.contract.envelope import LONGEST_ID
 from server.contract.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
-from server.contract.headers import DEADLINE
+from server.contract.headers import DEADLINE, SENT_AT
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds up to which it waits before the first attempt to reconnect, and before a later one."""
@@ -52,6 +52,8 @@ class Pending:
     body: bytes = field(repr=False)  # it holds the API key
     deadline: int
     """Milliseconds since 1970, as the server reads it."""
+    sent_at: int
+    """The same: when it was first sent."""
     reply: "asyncio.Future[Reply]" = field(default_factory=asyncio.Future)
     sent: int = 0
     """How many copies of the request the broker may have taken."""
@@ -146,8 +148,9 @@ class AsyncAPIClient(ConnectedCaller):
             "auth": self._api_key,
             "idempotency_key": idempotency_key,
         }
-        deadline = round((time.time() + seconds) * 1000)
-        pending = Pending(request_id, encoded(body), deadline)
+        now = time.time()
+        deadline, sent_at = round((now + seconds) * 1000), int(now * 1000)
+        pending = Pending(request_id, encoded(body), deadline, sent_at)
         _require_sendable(pending)
         return await self._reply_to(pending, action, seconds)
 
@@ -175,7 +178,8 @@ class AsyncAPIClient(ConnectedCaller):
             pending.sent += 1
             self._note(Moment.SENT, pending.id)
             on_outcome = partial(self._on_outcome, pending)
-            self._link.publish(pending.body, pending.id, {DEADLINE: pending.deadline}, on_outcome)
+            headers = {DEADLINE: pending.deadline, SENT_AT: pending.sent_at}
+            self._link.publish(pending.body, pending.id, headers, on_outcome)
 
     def _on_outcome(self, pending: Pending, outcome: Outcome) -> None:
         match outcome:

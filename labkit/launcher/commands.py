@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "the four examples of the API, against the running lab",
     "bench": "measure it beside others that do the same, on services of their own",
     "soak": "10 minutes of load and faults, on services of their own, and a verdict",
+    "pairs": "a second fault while the system recovers from the first: all pairs, and a verdict",
     "mutants": "change the server in one place at a time: does a test notice?",
     "run": "run a program in the lab's environment: run -- CMD ...",
 }
@@ -34,6 +35,7 @@ PROGRAMS = {
     "demo": "labkit.demo",
     "bench": "bench",
     "soak": "bench.soak",
+    "pairs": "bench.pairs",
     "mutants": "bench.mutants",
 }
 """Targets that are modules, run against the lab."""

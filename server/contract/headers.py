@@ -18,6 +18,10 @@ DEADLINE = "x-deadline"
 """Milliseconds since 1970, UTC: from then on the sender no longer waits for the reply. Set by the
 client.
 """
+SENT_AT = "x-sent-at"
+"""Milliseconds since 1970, UTC: when its sender first sent the request. Set by the client, if at
+all; only metrics look at it.
+"""
 CALLER = "x-caller"
 """Who sent a request that is set aside, in a form that is no secret. Only the server writes it."""
 ON_BEHALF_OF = "x-on-behalf-of"

@@ -8,13 +8,15 @@ started again. Afterwards the ledger judges the run by all of its invariants.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
+from bench.pairs import cells
+from bench.pairs.cells import LOCK_TIMEOUT, Arm, Then
 from labkit import Lab, Ledger
 from labkit.client.caller import Caller, Reply
 from labkit.faults.fault import Fault
@@ -27,8 +29,6 @@ from tests.support import BOOK, eventually
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 WORKERS = 2
-LOCK_TIMEOUT = 0.3
-"""Seconds that the repetition waits for the first request with its key."""
 RETRY_DELAYS = "0.05,0.2,1,3,10"
 """Seconds. Together longer than a request is ever held: what is in progress is not given up."""
 VICTIM, REPETITION, KEY = "victim", "repetition", "the victim's key"
@@ -50,34 +50,6 @@ async def lab() -> AsyncIterator[Lab]:
         yield lab
 
 
-async def killed(lab: Lab, step: Step) -> Fault:
-    return await lab.faults.kill(at=step, request_id=VICTIM)
-
-
-async def failing(lab: Lab, step: Step) -> Fault:
-    return await lab.faults.fail(at=step, request_id=VICTIM)
-
-
-async def paused(lab: Lab, step: Step) -> Fault:
-    return await lab.faults.pause(at=step, request_id=VICTIM)
-
-
-async def stopped(lab: Lab, step: Step) -> Fault:
-    return await lab.faults.stop(at=step, request_id=VICTIM)
-
-
-async def held(lab: Lab, step: Step) -> Fault:
-    return await lab.faults.hold(at=step, request_id=VICTIM)
-
-
-async def nothing_else(lab: Lab, fault: Fault) -> None:
-    """It has happened already."""
-
-
-async def signalled_again(lab: Lab, fault: Fault) -> None:
-    os.kill(fault.pid, signal.SIGTERM)  # type: ignore[attr-defined]
-
-
 async def disconnected(lab: Lab, fault: Fault) -> None:
     """Both workers notice that both of their connections are gone."""
     before = losses(lab)
@@ -92,14 +64,6 @@ async def disconnected(lab: Lab, fault: Fault) -> None:
 def losses(lab: Lab) -> int:
     events = logs.events(list(lab.worker_logs.values()))
     return sum(event["event"] == "broker_unreachable" for event in events)
-
-
-async def cut_off_from_the_database(lab: Lab, fault: Fault) -> None:
-    await lab.faults.close_connections("database")
-
-
-async def beyond_the_lock_timeout(lab: Lab, fault: Fault) -> None:
-    await asyncio.sleep(2 * LOCK_TIMEOUT)
 
 
 async def barred_and_killed(lab: Lab, fault: Fault) -> None:
@@ -120,17 +84,9 @@ def digest() -> str:
     return hashed(VICTIMS_KEY)
 
 
-Arm = Callable[[Lab, Step], Awaitable[Fault]]
-Then = Callable[[Lab, Fault], Awaitable[None]]
-
-FAULTS: dict[str, tuple[Arm, Then]] = {
-    "SIGKILL": (killed, nothing_else),
-    "exception": (failing, nothing_else),
-    "connection closed": (held, disconnected),
-    "backend terminated": (held, cut_off_from_the_database),
-    "paused": (paused, beyond_the_lock_timeout),
-    "SIGTERM twice": (stopped, signalled_again),
-    "key revoked, SIGKILL": (held, barred_and_killed),
+FAULTS: dict[str, tuple[Arm, Then]] = cells.FAULTS | {
+    "connection closed": (cells.held, disconnected),
+    "key revoked, SIGKILL": (cells.held, barred_and_killed),
 }
 
 COMMITTED = (Step.COMMITTED, Step.REPLIED, Step.ACKED)
@@ -168,7 +124,7 @@ async def test_whatever_happens_at_a_step_nothing_is_lost_and_nothing_doubled(
     ledger = Ledger(lab)
     client = ledger.watch(await lab.client())
     victims_client = ledger.watch(await lab.client(api_key=VICTIMS_KEY))
-    async with await arm(lab, step) as armed:
+    async with await arm(lab, step, VICTIM) as armed:
         victim = asyncio.create_task(write(victims_client, VICTIM))
         others = [asyncio.ensure_future(call) for call in bystanders(client)]
         assert await armed.reached(CALL_TIMEOUT) == VICTIM

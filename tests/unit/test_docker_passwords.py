@@ -11,14 +11,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 from labkit.services.environment import read_env
+from labkit.services.node import CLUSTERED
 from labkit.services.permissions import USERS, definitions, hashed
+from server.contract import brokers
 from tests.support import ROOT
 
 DOCKER = ROOT / "docker"
 COMPOSE = {
-    name: (ROOT / name).read_text() for name in ("docker-compose.yml", "docker-compose.tls.yml")
+    name: (ROOT / name).read_text()
+    for name in ("docker-compose.yml", "docker-compose.tls.yml", "docker-compose.cluster.yml")
 }
 BROKER = "amqps://{}@rabbitmq:5671/?cafile=/certificates/ca.pem"
 NO_SECRET = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
@@ -93,6 +97,24 @@ def test_no_password_is_written_down(name: str) -> None:
 @pytest.mark.parametrize("name", COMPOSE)
 def test_every_port_is_on_loopback(name: str) -> None:
     published = re.findall(r"^ +- *(\S*\$\{\w*PORT\S*)", COMPOSE[name], re.MULTILINE)
-    assert published
+    assert bool(published) == ("ports:" in COMPOSE[name])
     assert all(port.startswith("127.0.0.1:") for port in published)
     assert "5432" not in "".join(published)
+
+
+def test_in_a_cluster_every_address_names_the_three_nodes_that_join_each_other(
+    tmp_path: Path,
+) -> None:
+    services = yaml.safe_load(COMPOSE["docker-compose.cluster.yml"])["services"]
+    nodes = [name for name in services if name.startswith("rabbitmq")]
+    addresses = make(tmp_path, **services["secrets"]["environment"])
+    for name in (*(user.url for user in USERS), "MANAGEMENT_URL"):
+        each = [urlsplit(address) for address in brokers.each(addresses[name])]
+        assert [address.hostname for address in each] == nodes
+        assert len({address.password for address in each}) == 1
+        assert "{" not in addresses[name]
+    joined = (DOCKER / "cluster.conf").read_text()
+    assert re.findall(r"= rabbit@(\S+)", joined) == nodes
+    assert all(line in joined for line in CLUSTERED.splitlines())
+    assert services["server"]["environment"]["CLUSTERED"]
+    assert len((tmp_path / "cookie").read_text()) == 32

@@ -18,6 +18,7 @@ from server.contract.headers import (
     ON_BEHALF_OF,
     REDELIVERED,
     REPLAYS,
+    SENT_AT,
     SIGNED,
     UNDECODABLE,
     WAITING_SINCE,
@@ -75,6 +76,13 @@ class Delivery:
             and (name not in SIGNED or self.is_vouched_for)
         }
         return plain if len(str(plain)) <= LARGEST_HEADERS else {}
+
+    @property
+    def sent_at(self) -> float | None:
+        """Milliseconds since 1970; None if the sender did not say, or names what is to come."""
+        said = self.message.headers.get(SENT_AT)
+        now = time.time() * 1000
+        return said if isinstance(said, int) and 0 < said <= now else None
 
     def _signed(self, name: str) -> Any:
         """What a header says that only the server and the operator may write."""

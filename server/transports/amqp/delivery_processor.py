@@ -87,7 +87,7 @@ class DeliveryProcessor:
         any more, and the broker delivers everything unacknowledged again by itself.
         """
         delivery = self.delivery(message)
-        entry = LogEntry(message.correlation_id, delivery.attempt)
+        entry = LogEntry(message.correlation_id, delivery.attempt, sent_at=delivery.sent_at)
         await self._work(delivery, entry)
         log.info("request", **entry.finished())
         await self._acknowledge(message, entry)
@@ -183,7 +183,9 @@ class DeliveryProcessor:
 
 @dataclass
 class LogEntry:
-    """One line of the log: what became of a request. ``ms`` is what it took up to its reply."""
+    """One line of the log: what became of a request. ``ms`` is what it took up to its reply, and
+    ``since_sent_ms`` what it took since its sender sent it, by the clocks of both, if they said.
+    """
 
     id: str | None
     attempt: int
@@ -191,6 +193,7 @@ class LogEntry:
     version: str | None = None
     outcome: str = RETRY_SCHEDULED
     replayed: bool = False
+    sent_at: float | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def know(self, request: Request) -> None:
@@ -202,4 +205,6 @@ class LogEntry:
     def finished(self) -> dict[str, Any]:
         line = dict(vars(self))
         line["ms"] = round((time.perf_counter() - line.pop("started")) * 1000, 1)
+        if (sent_at := line.pop("sent_at")) is not None:
+            line["since_sent_ms"] = round(time.time() * 1000 - sent_at, 1)
         return line

@@ -1,0 +1,98 @@
+"""What may happen to a worker at a named step of a request: 48 cells, and 1,128 pairs of them."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+from labkit import Lab
+from labkit.faults.fault import Fault
+from server.contract.steps import Step
+
+LOCK_TIMEOUT = 0.3
+"""Seconds that a repetition waits for the first request with its key: see ``server``'s limits."""
+
+Arm = Callable[[Lab, str, str | None], Awaitable[Fault]]
+"""At this step, of this request or of the first one that gets there."""
+Then = Callable[[Lab, Fault], Awaitable[None]]
+"""What else happens once the request is there."""
+
+
+async def nothing_else(lab: Lab, fault: Fault) -> None:
+    """It has happened already."""
+
+
+async def signalled_again(lab: Lab, fault: Fault) -> None:
+    os.kill(fault.pid, signal.SIGTERM)  # type: ignore[attr-defined]
+
+
+async def disconnected(lab: Lab, fault: Fault) -> None:
+    await lab.faults.close_connections("worker")
+
+
+async def cut_off_from_the_database(lab: Lab, fault: Fault) -> None:
+    await lab.faults.close_connections("database")
+
+
+async def beyond_the_lock_timeout(lab: Lab, fault: Fault) -> None:
+    await asyncio.sleep(2 * LOCK_TIMEOUT)
+
+
+async def killed(lab: Lab, step: str, request_id: str | None) -> Fault:
+    return await lab.faults.kill(at=step, request_id=request_id)
+
+
+async def failing(lab: Lab, step: str, request_id: str | None) -> Fault:
+    return await lab.faults.fail(at=step, request_id=request_id)
+
+
+async def paused(lab: Lab, step: str, request_id: str | None) -> Fault:
+    return await lab.faults.pause(at=step, request_id=request_id)
+
+
+async def stopped(lab: Lab, step: str, request_id: str | None) -> Fault:
+    return await lab.faults.stop(at=step, request_id=request_id)
+
+
+async def held(lab: Lab, step: str, request_id: str | None) -> Fault:
+    return await lab.faults.hold(at=step, request_id=request_id)
+
+
+FAULTS: dict[str, tuple[Arm, Then]] = {
+    "SIGKILL": (killed, nothing_else),
+    "exception": (failing, nothing_else),
+    "connection closed": (held, disconnected),
+    "backend terminated": (held, cut_off_from_the_database),
+    "paused": (paused, beyond_the_lock_timeout),
+    "SIGTERM twice": (stopped, signalled_again),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """``fault`` is a name of ``FAULTS``."""
+
+    fault: str
+    step: str
+
+    def __str__(self) -> str:
+        return f"{self.fault} at {self.step}"
+
+
+CELLS = [Cell(fault, str(step)) for fault in FAULTS for step in Step]
+Pair = tuple[Cell, Cell]
+
+
+def pairs() -> list[Pair]:
+    """Each two cells once; which of them comes first alternates."""
+    both = combinations(CELLS, 2)
+    return [pair if number % 2 else pair[::-1] for number, pair in enumerate(both)]
+
+
+def sample(count: int, seed: int) -> list[Pair]:
+    """So many of them, chosen by ``seed``; every fault and every step is among them."""
+    dice = random.Random(seed)  # noqa: S311  (no secret is made with it)
+    return dice.sample(pairs(), count)

@@ -1,0 +1,116 @@
+"""One pair: the second fault comes while the system recovers from the first; the ledger judges."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.pairs.cells import FAULTS, LOCK_TIMEOUT, Cell, Pair
+from labkit import Lab, Ledger
+from labkit.client.caller import Caller, Reply
+from labkit.errors import NoStory
+from labkit.ledger import Verdict
+from labkit.story import Recording
+
+WORKERS = 2
+RETRY_DELAYS = "0.05,0.2,1,3,10"
+"""Seconds. Together longer than both faults last: what is in progress is not given up."""
+CALL_TIMEOUT = 30.0
+FIRST, SECOND, REPETITION = "first", "second", "repetition"
+BOOK = {"title": "1984", "author": "George Orwell", "year": 1949}
+DUNE = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``seen`` is empty if all is as it has to be. ``reached``: the second fault happened, too."""
+
+    pair: Pair
+    seen: str
+    reached: bool
+
+
+@asynccontextmanager
+async def opened(name: str) -> AsyncIterator[Lab]:
+    """A lab for any number of pairs: two workers that obey, and are started again."""
+    settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": RETRY_DELAYS}
+    async with Lab.open(name, workers=0, supervised=True, **settings) as lab:
+        await lab.start_workers(WORKERS, obedient=True)
+        yield lab
+
+
+async def run(lab: Lab, pair: Pair, folder: Path | None = None) -> Outcome:
+    """A violation leaves its ledger and the story of its request in ``folder``."""
+    await lab.faults.undo()
+    await lab.reset()
+    ledger = Ledger(lab)
+    client = await lab.client(timeout=CALL_TIMEOUT)
+    try:
+        async with lab.record() as recording:
+            replies, reached = await _both(lab, ledger.watch(client), pair)
+            verdict = await ledger.verdict()
+    finally:
+        await client.close()
+    seen = _seen(replies, verdict, (await lab.rows("books_v1"))["title"].tolist())
+    if seen and folder is not None:
+        await _keep(ledger, verdict, recording, folder, f"{pair[0]}, then {pair[1]}: {seen}")
+    return Outcome(pair, seen, reached)
+
+
+async def _both(lab: Lab, client: Caller, pair: Pair) -> tuple[list[Reply], bool]:
+    first, second = pair
+    async with await _armed(lab, first, FIRST) as one:
+        calls = [asyncio.create_task(_write(client, FIRST, BOOK, "k"))]
+        calls += [asyncio.create_task(_bystander(client, number)) for number in range(4)]
+        await one.reached(CALL_TIMEOUT)
+        await FAULTS[first.fault][1](lab, one)
+        # From here on it recovers. The second fault takes whichever request gets to its step.
+        two = await _armed(lab, second, None)
+    async with two:
+        calls.append(asyncio.create_task(_write(client, SECOND, DUNE, "d")))
+        calls.append(asyncio.create_task(_write(client, REPETITION, BOOK, "k")))
+        await two.reached(CALL_TIMEOUT)
+        await FAULTS[second.fault][1](lab, two)
+    return list(await asyncio.gather(*calls)), two.happened()
+
+
+async def _armed(lab: Lab, cell: Cell, request_id: str | None) -> Any:
+    return await FAULTS[cell.fault][0](lab, cell.step, request_id)
+
+
+async def _write(client: Caller, request_id: str, book: dict[str, Any], key: str) -> Reply:
+    return await client.request("create_book", book, request_id=request_id, idempotency_key=key)
+
+
+async def _bystander(client: Caller, number: int) -> Reply:
+    return await client.request("create_author", {"name": f"bystander {number}"}, version="v2")
+
+
+def _seen(replies: list[Reply], verdict: Verdict, titles: list[str]) -> str:
+    """What is wrong, in words. ``in_progress`` is a true answer to a repetition."""
+    codes = [reply.error["code"] for reply in replies if reply.error is not None]
+    if wrong := [code for code in codes if code != "in_progress"]:
+        return f"answered {', '.join(wrong)}"
+    if not verdict.ok:
+        return repr(verdict)
+    counts = {book["title"]: titles.count(str(book["title"])) for book in (BOOK, DUNE)}
+    return "" if set(counts.values()) == {1} else f"books: {counts}"
+
+
+async def _keep(
+    ledger: Ledger, verdict: Verdict, recording: Recording, folder: Path, title: str
+) -> None:
+    """What goes into a bug report: ``story.md`` can be read by itself."""
+    ledger.save(folder / "ledger.json.gz")
+    broken = [*verdict.violations["operation"], FIRST, SECOND]
+    story = "No story of the request was recorded."
+    for request_id in dict.fromkeys(map(str, broken)):
+        try:
+            found = await recording.story(request_id)
+        except NoStory:
+            continue
+        story = f"```mermaid\n{found.mermaid()}\n```\n\n```\n{found!r}\n```"
+        break
+    (folder / "story.md").write_text(f"# {title}\n\n{story}\n", encoding="utf-8")
