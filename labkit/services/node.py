@@ -77,7 +77,7 @@ ERLANG_FLAGS = (
     "-kernel net_setuptime 1",
     # Several private nodes on one machine: sleep instead of spinning, and bind to no core.
     "+sbwt none +sbwtdcpu none +sbwtdio none +stbt u",
-    # How often a quorum queue tells its counts; by itself it would every five seconds.
+    # How often a quorum queue reports its counts; by itself it would every five seconds.
     f"-rabbit quorum_tick_interval {round(QUORUM_TICK * 1000)}",
 )
 
@@ -156,7 +156,7 @@ class Node:
         write_atomically(self.folder / "enabled_plugins", f"[{PLUGIN}].\n")
 
     def _clustered(self) -> str:
-        """A node without data joins one of those that it is told of, which are up."""
+        """A node without data joins one of those in its list, which are up."""
         if self.home.brokers == 1:
             return ""
         names = [
