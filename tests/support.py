@@ -51,6 +51,11 @@ def as_server(settings: Settings) -> Settings:
     return settings.model_copy(update={"amqp_url": url})
 
 
+def as_environment(given: dict[str, Any]) -> dict[str, str]:
+    """Settings as variables; what is not set is none."""
+    return {name.upper(): str(value) for name, value in given.items() if value is not None}
+
+
 async def paste(exercise: Exercise) -> None:
     """Runs what ``solution()`` prints, as a cell does in which only ``lab`` is known."""
     with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -193,7 +198,7 @@ async def process_of(
         sys.executable,
         *("-m", *program),
         cwd=ROOT,
-        env={**os.environ, **{n.upper(): str(v) for n, v in given.items()}, **environment},
+        env={**os.environ, **as_environment(given), **environment},
         stdout=asyncio.subprocess.PIPE,
     )
     worker = WorkerProcess(process)

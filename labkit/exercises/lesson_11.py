@@ -50,7 +50,7 @@ class AnotherLeads(Cluster):
     async def look(self) -> Assessment:
         away = self.away()
         if away.empty:
-            return not_attempted(f"{self._led} leads, as in the beginning, and no node was killed.")
+            return not_attempted("The same node leads as in the beginning: none was killed.")
         if self._led not in set(away["target"]):
             return wrong(f"{away['target'].iloc[-1]} was killed; but {self._led} led the queue.")
         if missing := await self.missing():

@@ -31,6 +31,7 @@ from tests.support import (
     ROOT,
     Wire,
     as_client,
+    as_environment,
     as_server,
     eventually,
     wire,
@@ -249,7 +250,7 @@ async def _dying_worker(settings: Settings, seen: Seen) -> None:
         sys.executable,
         *("-m", "labkit.faults.at_step.worker", "--dies-at", "applied"),
         cwd=ROOT,
-        env={**os.environ, **{name.upper(): str(value) for name, value in given.items()}},
+        env={**os.environ, **as_environment(given)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
