@@ -34,14 +34,16 @@ def _table(found: list[dict[str, Any]]) -> pd.DataFrame:
     ]
     table = pd.DataFrame(rows, columns=["queue", "type", "ready", "unacked"])
     if any(len(q.get("members", [])) > 1 for q in found):
-        table["leader"] = [broker_name(q.get("leader") or q["node"]) for q in found]
+        table["leader"] = [broker_name(q.get("leader") or q.get("node", "")) for q in found]
         table["members"] = [", ".join(sorted(map(broker_name, _members(q)))) for q in found]
     return table.set_index("queue").sort_index()
 
 
 def _members(queue: dict[str, Any]) -> list[str]:
-    """The nodes that have its messages and serve now."""
-    online: list[str] = queue.get("online") or [queue["node"]]
+    """The nodes that have its messages and serve now; of a classic queue its only one."""
+    if queue["type"] != "quorum":
+        return [queue["node"]]
+    online: list[str] = queue.get("online", [])  # none, for a moment, while nodes come and go
     return online
 
 
