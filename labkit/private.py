@@ -74,7 +74,7 @@ class Grounds:
 
     @property
     def is_cluster(self) -> bool:
-        return len(brokers.each(self.environment["AMQP_URL"])) > 1
+        return brokers.are_several(self.environment["AMQP_URL"])
 
     @property
     def client_amqp_url(self) -> str:

@@ -93,6 +93,6 @@ def pairs() -> list[Pair]:
 
 
 def sample(count: int, seed: int) -> list[Pair]:
-    """So many of them, chosen by ``seed``; every fault and every step is among them."""
+    """So many of them, chosen by ``seed``."""
     dice = random.Random(seed)  # noqa: S311  (no secret is made with it)
     return dice.sample(pairs(), count)

@@ -11,25 +11,30 @@ from bench.pairs.cells import FAULTS, LOCK_TIMEOUT, Cell, Pair
 from labkit import Lab, Ledger
 from labkit.client.caller import Caller, Reply
 from labkit.errors import NoStory
+from labkit.faults.fault import NotReached
 from labkit.ledger import Verdict
 from labkit.story import Recording
+from server.contract.errors import InProgress
 
 WORKERS = 2
 RETRY_DELAYS = "0.05,0.2,1,3,10"
 """Seconds. Together longer than both faults last: what is in progress is not given up."""
 CALL_TIMEOUT = 30.0
 FIRST, SECOND, REPETITION = "first", "second", "repetition"
+BYSTANDERS = 4
 BOOK = {"title": "1984", "author": "George Orwell", "year": 1949}
 DUNE = {"title": "Dune", "author": "Frank Herbert", "year": 1965}
+
+Calls = dict[str, "asyncio.Task[Reply]"]
+"""By what is asked."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``seen`` is empty if all is as it has to be. ``reached``: the second fault happened, too."""
+    """``seen`` is what was wrong, in words; empty if all is as it has to be."""
 
     pair: Pair
     seen: str
-    reached: bool
 
 
 @asynccontextmanager
@@ -47,33 +52,41 @@ async def run(lab: Lab, pair: Pair, folder: Path | None = None) -> Outcome:
     await lab.reset()
     ledger = Ledger(lab)
     client = await lab.client(timeout=CALL_TIMEOUT)
-    try:
-        async with lab.record() as recording:
-            replies, reached = await _both(lab, ledger.watch(client), pair)
-            verdict = await ledger.verdict()
-    finally:
-        await client.close()
-    seen = _seen(replies, verdict, (await lab.rows("books_v1"))["title"].tolist())
+    calls: Calls = {}
+    async with lab.record() as recording:
+        try:
+            await _both(lab, ledger.watch(client), pair, calls)
+            missed = ""
+        except NotReached as error:
+            missed = str(error)
+            await lab.faults.undo()
+        ended = await asyncio.gather(*calls.values(), return_exceptions=True)
+        verdict = await ledger.verdict()
+    await client.close()
+    answers = {name: _answer(end) for name, end in zip(calls, ended, strict=True)}
+    titles = (await lab.rows("books_v1"))["title"].tolist()
+    seen = missed or _seen(answers, verdict, titles)
     if seen and folder is not None:
         await _keep(ledger, verdict, recording, folder, f"{pair[0]}, then {pair[1]}: {seen}")
-    return Outcome(pair, seen, reached)
+    return Outcome(pair, seen)
 
 
-async def _both(lab: Lab, client: Caller, pair: Pair) -> tuple[list[Reply], bool]:
+async def _both(lab: Lab, client: Caller, pair: Pair, calls: Calls) -> None:
+    """``calls`` gets each that is asked, by its name. Raises ``NotReached``."""
     first, second = pair
     async with await _armed(lab, first, FIRST) as one:
-        calls = [asyncio.create_task(_write(client, FIRST, BOOK, "k"))]
-        calls += [asyncio.create_task(_bystander(client, number)) for number in range(4)]
+        calls[FIRST] = asyncio.create_task(_write(client, FIRST, BOOK, "k"))
+        for number in range(BYSTANDERS):
+            calls[f"bystander {number}"] = asyncio.create_task(_bystander(client, number))
         await one.reached(CALL_TIMEOUT)
         await FAULTS[first.fault][1](lab, one)
         # From here on it recovers. The second fault takes whichever request gets to its step.
         two = await _armed(lab, second, None)
     async with two:
-        calls.append(asyncio.create_task(_write(client, SECOND, DUNE, "d")))
-        calls.append(asyncio.create_task(_write(client, REPETITION, BOOK, "k")))
+        calls[SECOND] = asyncio.create_task(_write(client, SECOND, DUNE, "d"))
+        calls[REPETITION] = asyncio.create_task(_write(client, REPETITION, BOOK, "k"))
         await two.reached(CALL_TIMEOUT)
         await FAULTS[second.fault][1](lab, two)
-    return list(await asyncio.gather(*calls)), two.happened()
 
 
 async def _armed(lab: Lab, cell: Cell, request_id: str | None) -> Any:
@@ -88,11 +101,19 @@ async def _bystander(client: Caller, number: int) -> Reply:
     return await client.request("create_author", {"name": f"bystander {number}"}, version="v2")
 
 
-def _seen(replies: list[Reply], verdict: Verdict, titles: list[str]) -> str:
-    """What is wrong, in words. ``in_progress`` is a true answer to a repetition."""
-    codes = [reply.error["code"] for reply in replies if reply.error is not None]
-    if wrong := [code for code in codes if code != "in_progress"]:
-        return f"answered {', '.join(wrong)}"
+def _answer(end: Reply | BaseException) -> str:
+    if isinstance(end, BaseException):
+        return type(end).__name__
+    return "ok" if end.error is None else str(end.error["code"])
+
+
+def _seen(answers: dict[str, str], verdict: Verdict, titles: list[str]) -> str:
+    """``in_progress`` is a true answer to the repetition, and to no other."""
+    wrong = {name: answer for name, answer in answers.items() if answer != "ok"}
+    if wrong.get(REPETITION) == InProgress.code:
+        del wrong[REPETITION]
+    if wrong:
+        return f"answered {wrong}"
     if not verdict.ok:
         return repr(verdict)
     counts = {book["title"]: titles.count(str(book["title"])) for book in (BOOK, DUNE)}

@@ -176,8 +176,8 @@ class Broker:
                 response = await node.http.request(method, path, **options)
             except httpx.HTTPError as error:
                 away.append((node.where, error))
-                self._nodes.append(self._nodes.pop(0))
                 continue
+            self._nodes.sort(key=lambda other: other is not node)  # the others keep their order
             if response.is_error and response.status_code != also_fine:
                 refusal = f"{response.status_code} {response.reason_phrase} to {path}"
                 raise BrokerAway(node.where, OSError(refusal))

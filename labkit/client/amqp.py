@@ -205,20 +205,17 @@ class AsyncAPIClient(ConnectedCaller):
     def _may_be_electing(self, pending: Pending) -> bool:
         now = time.monotonic()
         pending.refused_since = min(pending.refused_since, now)
-        return self._is_of_cluster and now - pending.refused_since < ELECTION
+        return brokers.are_several(self.url) and now - pending.refused_since < ELECTION
 
     def _ask_again(self, seconds: float, pending: Pending) -> None:
         """RabbitMQ 3.10 refuses a channel for ever that has first asked while there was no leader,
         so a link that was never let in is replaced; what waits is sent over the new one.
         """
-        if self._is_of_cluster and self._link is not None and not self._link.taken:
+        to_cluster = brokers.are_several(self.url)
+        if to_cluster and self._link is not None and not self._link.taken:
             self._link.lose()
         else:
             self._send_after(seconds, pending)
-
-    @property
-    def _is_of_cluster(self) -> bool:
-        return len(brokers.each(self.url)) > 1
 
     def _note(self, moment: Moment, request_id: str) -> None:
         for observer in self.observers:

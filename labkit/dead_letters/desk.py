@@ -117,7 +117,7 @@ class DeadLetters:
         if dry_run:
             return _would(await self._summaries(wanted))
         async with connected(self._url) as connection:
-            post = await Post.open(connection, self._user)
+            post = await Post.open(connection, self._url)
             if to in (None, REQUESTS):
                 await librarian.check(post, self._api_key, self._patience)
             async with holding(connection, self._queue) as held:
@@ -163,7 +163,7 @@ class DeadLetters:
         if self._queue == UNREADABLE:
             raise BadSelection(f"They are aside already, in {UNREADABLE}.")
         async with connected(self._url) as connection:
-            post = await Post.open(connection, self._user)
+            post = await Post.open(connection, self._url)
             async with holding(connection, self._queue) as held:
                 aside = await Aside.open(connection, held, post)
                 async for mine in self._wanted(held, wanted, "looked at"):
@@ -192,7 +192,7 @@ class DeadLetters:
         """
         count = sum(1 for _ in archive.read(Path(path), self._user))
         async with connected(self._url) as connection:
-            post = await Post.open(connection, self._user)
+            post = await Post.open(connection, self._url)
             with Tally("restored", count) as tally:
                 await self._publish(post, Path(path), tally)
         return count
@@ -229,7 +229,7 @@ class DeadLetters:
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[tuple[Held, Post]]:
         async with connected(self._url) as connection:
-            post = await Post.open(connection, self._user)
+            post = await Post.open(connection, self._url)
             async with holding(connection, self._queue) as held:
                 yield held, post
 

@@ -6,6 +6,7 @@ an answer may come twice.
 """
 
 import asyncio
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +15,13 @@ import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from pamqp import commands as spec
 
+from labkit.client.amqp import ASKS_AGAIN, ELECTION
 from labkit.client.caller import Reply
 from labkit.dead_letters.letter import parsed
 from labkit.errors import NotMoved
+from server.contract import brokers
 from server.contract.headers import ASKED_AS, PARKED, REPLAYED
+from server.contract.vouching import user_of
 
 
 @dataclass(frozen=True)
@@ -43,32 +47,57 @@ class Post:
     the tools that read a letter later, believe its headers.
     """
 
-    def __init__(self, channel: AbstractChannel, reply_to: str, user: str) -> None:
+    def __init__(
+        self, connection: AbstractConnection, channel: AbstractChannel, reply_to: str, amqp_url: str
+    ) -> None:
+        """Use ``open``."""
+        self._connection = connection
         self._channel = channel
         self._reply_to = reply_to
-        self.user = user
+        self._election = ELECTION if brokers.are_several(amqp_url) else 0.0
+        self.user = user_of(amqp_url)
         self._waiting: dict[str, asyncio.Future[Answer]] = {}
 
     @classmethod
-    async def open(cls, connection: AbstractConnection, user: str) -> "Post":
+    async def open(cls, connection: AbstractConnection, amqp_url: str) -> "Post":
+        """``amqp_url`` is what it is connected to."""
         channel = await connection.channel(on_return_raises=True)
         queue = await channel.queue_declare(exclusive=True)
-        post = cls(channel, queue.queue or "", user)
+        post = cls(connection, channel, queue.queue or "", amqp_url)
         connection.closing.add_done_callback(post._lose)
         await channel.basic_consume(post._reply_to, post._receive, no_ack=True)
         return post
 
     async def put(self, queue: str, properties: spec.Basic.Properties, body: bytes) -> None:
-        """Returns when the broker has confirmed that it holds it. Raises ``NotMoved``."""
+        """Returns when the broker has confirmed that it holds it. Raises ``NotMoved``.
+
+        A cluster is asked again for as long as its queue may elect a leader, each time over a new
+        channel, as the client does: see ``client.amqp``.
+        """
         properties.user_id = self.user
+        end = time.monotonic() + self._election
+        taken = await self._taken(self._channel, queue, properties, body)
+        while not taken and time.monotonic() < end:
+            await asyncio.sleep(ASKS_AGAIN)
+            channel = await self._connection.channel(on_return_raises=True)
+            taken = await self._taken(channel, queue, properties, body)
+            await channel.close()
+        if not taken:
+            raise NotMoved(f"The queue {queue} takes no more: the letter stays.")
+
+    async def _taken(
+        self, channel: AbstractChannel, queue: str, properties: spec.Basic.Properties, body: bytes
+    ) -> bool:
+        """Whether the broker has confirmed it; False if it refuses. Raises ``NotMoved``."""
         try:
-            await self._channel.basic_publish(
+            await channel.basic_publish(
                 body, routing_key=queue, properties=properties, mandatory=True
             )
         except aiormq.exceptions.PublishError as error:  # it is a DeliveryError, too
             raise NotMoved(f"There is no queue {queue!r}: the letter stays.") from error
-        except aiormq.exceptions.DeliveryError as error:
-            raise NotMoved(f"The queue {queue} takes no more: the letter stays.") from error
+        except aiormq.exceptions.DeliveryError:
+            return False
+        return True
 
     async def ask(
         self,

@@ -48,7 +48,7 @@ class ServiceFaults:
         return await self._end("pause", target, failures.pause, failures.resume)
 
     async def lose_disk(self, target: str) -> Fault:
-        self._cluster()
+        await self._node(self._cluster(), target)
         return await self._end(
             "lose disk of", target, cluster_failures.lose_disk, cluster_failures.replace
         )
@@ -66,8 +66,8 @@ class ServiceFaults:
 
     async def partition(self, *side: str) -> Fault:
         home = self._cluster()
-        nodes = [await self._resolved(home, target) for target in side]
-        if not set(nodes) < {node.broker_name for node in Node.all_of(home)}:
+        nodes = [await self._node(home, target) for target in side]
+        if not 0 < len(set(nodes)) < home.brokers:
             raise FaultImpossible("A cut has two sides: leave at least one node on the other.")
         if any(f.name == PARTITION and f.healed is None for f in self._journal.happened()):
             raise FaultImpossible(
@@ -129,6 +129,14 @@ class ServiceFaults:
         if target not in (names := failures.names(home)):
             raise FaultImpossible(f"There is no {target!r}; there is: {', '.join(names)}.")
         return target
+
+    async def _node(self, home: Home, target: str) -> str:
+        """The same, of what only a node suffers from."""
+        name = await self._resolved(home, target)
+        nodes = [node.broker_name for node in Node.all_of(home)]
+        if name not in nodes:
+            raise FaultImpossible(f"{target!r} is no node; there is: {', '.join(nodes)}.")
+        return name
 
     async def _leader_of(self, queue: str) -> str:
         self._cluster()

@@ -2,8 +2,9 @@
 
     amqp://user:password@one:5672/library,amqp://user:password@two:5672/library
 
-Who connects takes the first that lets them in. They are one broker: the same queues, users and
-virtual hosts, so what the first address says of user and virtual host is true of all.
+So may the address of the management API. Who connects takes the first that lets them in. They are
+one broker: the same queues, users and virtual hosts, so what the first address says of user and
+virtual host is true of all.
 """
 
 import re
@@ -27,6 +28,11 @@ def each(amqp_url: str) -> list[str]:
 
 def first(amqp_url: str) -> str:
     return each(amqp_url)[0]
+
+
+def are_several(amqp_url: str) -> bool:
+    """Whether there are others to go to."""
+    return len(each(amqp_url)) > 1
 
 
 async def connected(amqp_url: str, connect: Callable[[str], Awaitable[T]]) -> T:

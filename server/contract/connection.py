@@ -45,18 +45,14 @@ class Connection(aio_pika.Connection):
 
 def heartbeat(amqp_url: str) -> int:
     """Seconds, for who has to notice soon that the broker is gone."""
-    return HEARTBEAT if _is_alone(amqp_url) else HEARTBEAT_OF_ONE
-
-
-def _is_alone(amqp_url: str) -> bool:
-    return len(brokers.each(amqp_url)) == 1
+    return HEARTBEAT_OF_ONE if brokers.are_several(amqp_url) else HEARTBEAT
 
 
 async def connect(amqp_url: str, **options: Any) -> Connection:
     """As ``aio_pika.connect``, to the first of the ``brokers`` that lets us in; raises whatever it
     raises: many kinds, when a connection breaks.
     """
-    timeout = CONNECT_TIMEOUT if _is_alone(amqp_url) else CONNECT_TIMEOUT_OF_ONE
+    timeout = CONNECT_TIMEOUT_OF_ONE if brokers.are_several(amqp_url) else CONNECT_TIMEOUT
 
     async def connect_to(broker: str) -> Connection:
         connection: Connection = await aio_pika.connect(

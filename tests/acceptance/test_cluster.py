@@ -7,14 +7,18 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import aio_pika
 import pytest
 import pytest_asyncio
 
 from labkit import Lab, Ledger, ReplyTimeout
 from labkit.errors import BadArgument, FaultImpossible, NoSuchQueue
 from labkit.faults.fault import Fault
+from server.contract import brokers
+from server.contract.connection import connect
 from server.contract.steps import Step
 from server.contract.topology import DEAD_LETTERS, REQUESTS
+from server.transports.amqp.confirmed import ConfirmedPublisher
 from tests.support import BOOK
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -149,10 +153,24 @@ async def test_dead_letters_outlive_a_node_and_keep_their_order_when_looked_at(l
     async with await lab.faults.kill(f"leader of {DEAD_LETTERS}"):
         for _ in range(2):
             assert (await lab.dead_letters.list())["id"].tolist() == order
-        await leader(lab)  # until then nothing is moved, and a replay says so
         outcomes = await lab.dead_letters.replay(ids=order[:2])
         assert outcomes["outcome"].tolist() == ["ok", "ok"]
     assert (await lab.dead_letters.list())["id"].tolist() == order[2:]
+
+
+async def test_a_copy_that_a_leaderless_queue_refuses_is_taken_once_it_is_led(lab: Lab) -> None:
+    queue = (await lab.queues()).filter(like="api.retry.", axis="index").index[0]
+    led = str((await lab.queues_last_reported()).loc[queue, "leader"])
+    elsewhere = [url for n, url in enumerate(brokers.each(lab.amqp_url), 1) if f"-{n}" not in led]
+    async with await connect(elsewhere[0]) as connection:
+        publisher = await ConfirmedPublisher.open(connection, no_declare)
+        async with await lab.faults.kill(led):
+            copy = aio_pika.Message(b"{}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            await asyncio.wait_for(publisher.publish(copy, queue), 15)
+
+
+async def no_declare() -> None:
+    raise AssertionError("the queue is there")
 
 
 async def test_what_takes_a_cluster_says_so(lab: Lab) -> None:
@@ -160,6 +178,13 @@ async def test_what_takes_a_cluster_says_so(lab: Lab) -> None:
         await lab.faults.kill("broker-4")
     with pytest.raises(FaultImpossible, match="two sides"):
         await lab.faults.partition("broker-1", "broker-2", "broker-3")
+    with pytest.raises(FaultImpossible, match="two sides"):
+        await lab.faults.partition()
+    for whole in ("database", "broker"):
+        with pytest.raises(FaultImpossible, match="no node; there is: broker-1"):
+            await lab.faults.lose_disk(whole)
+        with pytest.raises(FaultImpossible, match="no node"):
+            await lab.faults.partition(whole)
     with pytest.raises(NoSuchQueue, match=REQUESTS):
         await lab.faults.kill("leader of api.nothing")
     with pytest.raises(BadArgument, match="private=True"):
