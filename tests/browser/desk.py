@@ -13,6 +13,11 @@ LONG = 20_000
 """Milliseconds: a notebook may run for a minute."""
 DONE = re.compile(r"\[\d+\]:")
 IDLE = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
+RUN = """before => {
+    const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
+        .map(prompt => prompt.innerText)
+    return !prompts.includes("[*]:") && prompts.some((prompt, number) => prompt != before[number])
+}"""
 
 
 class Desk:
@@ -61,11 +66,15 @@ class Desk:
         self.page.click(f".lm-Menu-itemLabel:text-is('{path[-1]}')")
 
     def run_all(self) -> None:
-        """From the top; returns when the last cell is done."""
+        """From the top; returns when the last cell is done, or one has failed.
+
+        The kernel says that it is idle before the first cell reaches it, too: so this waits for a
+        prompt that is no longer what it was, and for the last of those that are still `[*]`.
+        """
+        prompts = self.page.locator(".jp-CodeCell .jp-InputPrompt")
+        before = prompts.all_inner_texts()
         self.command("Run", "Run All Cells")
-        self.page.wait_for_function(
-            "() => !document.querySelector(\".jp-Notebook-ExecutionIndicator[data-status='busy']\")"
-        )
+        self.page.wait_for_function(RUN, arg=before)
         self.page.wait_for_selector(IDLE)
 
     def cell(self, text: str) -> "Locator":
@@ -89,8 +98,9 @@ class Desk:
         self.page.keyboard.insert_text(source)
 
     def output(self, text: str) -> str:
-        """What the code cell with this text has put out, in view or not."""
+        """What the code cell with this text has put out, once it is shown, in view or not."""
         outputs = self.cell(text).locator(".jp-OutputArea-output")
+        outputs.filter(has_text=re.compile(r"\S")).first.wait_for(state="attached")
         return " ".join(filter(None, outputs.all_text_contents()))
 
     def drawing(self, text: str) -> str:
