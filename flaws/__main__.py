@@ -10,9 +10,10 @@ from flaws.hunts import hunted
 from flaws.now_and_then import Turns
 from flaws.servers import SERVERS
 from labkit.faults.at_step.worker.role import obeying
-from server import lifecycle, logging
+from server import lifecycle
 from server.contract.steps import Step
 from server.settings import Settings
+from server.telemetry import Telemetry
 
 
 def main() -> None:
@@ -29,9 +30,10 @@ def main() -> None:
         return
     Turns.every = options.every
     server = SERVERS[flaw]
-    role = obeying(server.dispatcher, server.worker, fatal=options.dies_at)
-    logging.configure()
-    lifecycle.run(role, Settings.from_env(os.environ))
+    settings = Settings.from_env(os.environ)
+    with Telemetry("worker", settings) as telemetry:
+        role = obeying(telemetry, server.dispatcher, server.worker, fatal=options.dies_at)
+        lifecycle.run(role, settings)
 
 
 if __name__ == "__main__":

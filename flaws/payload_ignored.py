@@ -7,7 +7,8 @@ The reply is that of the first request, so a client believes to have made what w
 from dataclasses import replace
 
 from server.application.dispatcher import Dispatcher
-from server.application.idempotency import Announce, Claim, Effect
+from server.application.hooks import Announce
+from server.application.idempotency import Claim, Effect
 from server.contract.envelope import Reply
 
 

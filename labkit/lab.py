@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from labkit import database
 from labkit.board import Board
@@ -30,6 +30,9 @@ from labkit.worker_settings import WorkerSettings, checked, environment_of, lab_
 from labkit.workers import OBEDIENT
 from labkit.workspace import Workspace
 from server.contract.errors import ApiError
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 
 class Key(Enum):
@@ -240,11 +243,13 @@ class Lab(Inspection):
         *,
         api_key: str | Key | None = Key.LABS_OWN,
         timeout: float = 10.0,  # noqa: ASYNC109
+        tracer: "Tracer | None" = None,
     ) -> AsyncAPIClient:
         """A connected client; ``close()`` of the lab closes it, too.
 
         ``api_key`` is the lab's own unless it is given; with None the client sends none.
-        ``timeout`` is the deadline of each call in seconds.
+        ``timeout`` is the deadline of each call in seconds. With an OpenTelemetry ``tracer`` each
+        call is a span.
 
         To the broker the client is the user ``client``, who may send requests and read their own
         replies, as is everyone who connects to ``lab.client_amqp_url``. For anything else connect
@@ -253,7 +258,9 @@ class Lab(Inspection):
         Raises ``BrokerAway``.
         """
         self._open_workspace()
-        client = AsyncAPIClient(self.client_amqp_url, self._key(api_key), timeout=timeout)
+        client = AsyncAPIClient(
+            self.client_amqp_url, self._key(api_key), timeout=timeout, tracer=tracer
+        )
         client.observers.append(self._note)
         self._clients.append(client)
         return await client.connect()
@@ -263,12 +270,13 @@ class Lab(Inspection):
         *,
         api_key: str | Key | None = Key.LABS_OWN,
         timeout: float = 10.0,  # noqa: ASYNC109
+        tracer: "Tracer | None" = None,
     ) -> RestClient:
         """The same over HTTP. Raises ``LabNotOpen`` if the lab was opened without ``rest``."""
         self._open_workspace()
         if not self.rest_url:
             raise LabNotOpen(f"This lab has no REST: Lab.open({self.name!r}, rest=True)")
-        client = RestClient(self.rest_url, self._key(api_key), timeout=timeout)
+        client = RestClient(self.rest_url, self._key(api_key), timeout=timeout, tracer=tracer)
         self._clients.append(client)
         return await client.connect()
 

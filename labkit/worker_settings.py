@@ -32,6 +32,8 @@ class WorkerSettings(TypedDict, total=False):
     """Where the lab's REST listens, instead of at any free port."""
     metrics_port: int
     """Where Prometheus finds a process's metrics: 0 for any free port, which its log names."""
+    otel_exporter_otlp_endpoint: str
+    """Where a process sends its traces: an OpenTelemetry collector, ``"http://127.0.0.1:4318"``."""
 
 
 NAMES = sorted(WorkerSettings.__annotations__)

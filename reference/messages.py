@@ -30,6 +30,7 @@ OUR_HEADERS: dict[str, dict[str, Schema]] = {
     "request": {
         headers.DEADLINE: {"type": "integer", "description": _SAYS["DEADLINE"]},
         headers.SENT_AT: {"type": "integer", "description": _SAYS["SENT_AT"]},
+        headers.TRACEPARENT: _TEXT | {"description": _SAYS["TRACEPARENT"]},
         headers.ON_BEHALF_OF: _TEXT | {"description": _SAYS["ON_BEHALF_OF"]},
         headers.REPLAYS: {"type": "integer", "description": _SAYS["REPLAYS"]},
         headers.EDITED_FROM: _TEXT | {"description": _SAYS["EDITED_FROM"]},

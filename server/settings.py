@@ -33,6 +33,10 @@ class Settings(Limits):
     """Where Prometheus finds this process's metrics; 0 is any free port, which the log then names.
     Without it there are none, and none are counted."""
 
+    otel_exporter_otlp_endpoint: str | None = Field(None, pattern="^https?://")
+    """Where traces are sent, as OpenTelemetry names it: ``http://collector:4318``. Without it there
+    are none."""
+
     @property
     def amqp_user(self) -> str:
         """The broker's user that this process is."""

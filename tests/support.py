@@ -29,7 +29,7 @@ from server.contract.topology import DEAD_LETTERS, REQUESTS
 from server.persistence.database import Database
 from server.settings import Settings
 from server.transports.amqp.worker import Worker
-from server.transports.http import app
+from server.transports.http import app, listener
 
 ROOT = Path(__file__).resolve().parents[1]
 BOOK = {"title": "1984", "author": "George Orwell", "year": 1949, "isbn": "978-0451524935"}
@@ -131,7 +131,9 @@ async def rest_here(
     """The REST edge in this process, drained when left; its URL."""
     stop = asyncio.Event()
     here = settings.model_copy(update={"rest_port": ports.any_free()})
-    server = asyncio.create_task(app.serve(dispatcher, database, here, stop))
+    server = asyncio.create_task(
+        listener.serve(app.create_app(dispatcher, database, here), here, stop)
+    )
 
     async def listens() -> bool:
         assert not server.done()

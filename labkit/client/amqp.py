@@ -11,12 +11,12 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
 
 from labkit.client.backoff import Pauses
-from labkit.client.caller import ConnectedCaller, Reply, encoded
+from labkit.client.caller import ConnectedCaller, Reply, encoded, traces_of
 from labkit.client.channel import Link, Outcome, address
 from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.client.moments import Moment, Observer
@@ -25,6 +25,9 @@ from server.contract import brokers
 from server.contract.envelope import LONGEST_ID
 from server.contract.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
 from server.contract.headers import DEADLINE, SENT_AT
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds up to which it waits before the first attempt to reconnect, and before a later one."""
@@ -77,8 +80,16 @@ class AsyncAPIClient(ConnectedCaller):
     that the broker refuses is sent again for some seconds, for its queue may elect a leader.
     """
 
-    def __init__(self, amqp_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
-        """``timeout`` is the deadline of a call in seconds, unless the call gives its own.
+    def __init__(
+        self,
+        amqp_url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 10.0,
+        tracer: "Tracer | None" = None,
+    ) -> None:
+        """``timeout`` is the deadline of a call in seconds, unless the call gives its own. With an
+        OpenTelemetry ``tracer`` each call is a span, in which the server's go on.
 
         Raises ``ValueError`` for what is no AMQP URL.
         """
@@ -97,6 +108,9 @@ class AsyncAPIClient(ConnectedCaller):
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         self.observers: list[Observer] = []
         """Each is called with every moment of a call, and the request's id."""
+        self._traces = traces_of(tracer)
+        if self._traces is not None:
+            self.observers.append(self._traces.note)
 
     async def _open(self) -> None:
         """Raises ``BrokerAway``."""
@@ -152,11 +166,15 @@ class AsyncAPIClient(ConnectedCaller):
         deadline, sent_at = round((now + seconds) * 1000), int(now * 1000)
         pending = Pending(request_id, encoded(body), deadline, sent_at)
         _require_sendable(pending)
-        return await self._reply_to(pending, action, seconds)
-
-    async def _reply_to(self, pending: Pending, action: str, seconds: float) -> Reply:
         if pending.id in self._pending:
             raise BadArgument(f"A request with the id {pending.id!r} is in flight already.")
+        if self._traces is None:
+            return await self._reply_to(pending, action, seconds)
+        return await self._traces.call(
+            action, pending.id, lambda _: self._reply_to(pending, action, seconds)
+        )
+
+    async def _reply_to(self, pending: Pending, action: str, seconds: float) -> Reply:
         self._pending[pending.id] = pending  # before publishing: the reply may be very quick
         self._note(Moment.ASKED, pending.id)
         try:
@@ -178,7 +196,9 @@ class AsyncAPIClient(ConnectedCaller):
             pending.sent += 1
             self._note(Moment.SENT, pending.id)
             on_outcome = partial(self._on_outcome, pending)
-            headers = {DEADLINE: pending.deadline, SENT_AT: pending.sent_at}
+            headers: dict[str, Any] = {DEADLINE: pending.deadline, SENT_AT: pending.sent_at}
+            if self._traces is not None:
+                headers |= self._traces.sent(pending.id)
             self._link.publish(pending.body, pending.id, headers, on_outcome)
 
     def _on_outcome(self, pending: Pending, outcome: Outcome) -> None:

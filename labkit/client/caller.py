@@ -4,13 +4,18 @@ import asyncio
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import from_json, to_json
 
 from labkit.client.errors import NotConnected, WrongLoop
 from labkit.errors import BadArgument
 from server.contract.errors import from_wire
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
+    from labkit.client.traces import CallTraces
 
 LONGEST_TIMEOUT = 24 * 3600
 """Seconds. Every call has a deadline."""
@@ -166,3 +171,12 @@ def _require_finite(value: Any, path: str) -> None:
     inner = dict(enumerate(value)) if isinstance(value, list) else value
     for name, each in inner.items() if isinstance(inner, dict) else ():
         _require_finite(each, f"{path}.{name}" if path else str(name))
+
+
+def traces_of(tracer: "Tracer | None") -> "CallTraces | None":
+    """Nothing of OpenTelemetry is imported without a tracer."""
+    if tracer is None:
+        return None
+    from labkit.client.traces import CallTraces
+
+    return CallTraces(tracer)

@@ -4,14 +4,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from pydantic_core import from_json, to_json
 from yarl import URL
 
-from labkit.client.caller import ConnectedCaller, Reply, encoded
+from labkit.client.caller import ConnectedCaller, Reply, encoded, traces_of
 from labkit.client.errors import ReplyTimeout
 from labkit.errors import ServerAway
 from server.contract import routes
@@ -20,6 +20,9 @@ from server.contract.envelope import JSON
 from server.contract.errors import InvalidData
 from server.contract.headers import DEADLINE
 from server.contract.routes import PROBLEM, ROUTE_OF, Route
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
 
 CONNECTIONS = 100
 """At most, and all are kept: HTTP/1.1 carries one request at a time on each."""
@@ -34,12 +37,22 @@ class RestClient(ConnectedCaller):
     the call fails, and it is the caller who asks again, with the same idempotency key.
     """
 
-    def __init__(self, rest_url: str, api_key: str | None = None, *, timeout: float = 10.0) -> None:
-        """``timeout`` is the deadline of a call in seconds, unless the call gives its own."""
+    def __init__(
+        self,
+        rest_url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 10.0,
+        tracer: "Tracer | None" = None,
+    ) -> None:
+        """``timeout`` is the deadline of a call in seconds, unless the call gives its own. With an
+        OpenTelemetry ``tracer`` each call is a span, in which the server's go on.
+        """
         super().__init__(timeout)
         self.url = rest_url.rstrip("/")
         """Where it connects to, from the next ``connect()`` on."""
         self._api_key = api_key
+        self._traces = traces_of(tracer)
         self._http: aiohttp.ClientSession
 
     async def _open(self) -> None:
@@ -92,8 +105,15 @@ class RestClient(ConnectedCaller):
         headers = self._headers(request_id, idempotency_key, data.get(TOKEN_FIELD))
         headers[DEADLINE] = str(round((time.time() + seconds) * 1000))
         path, body = _address(route, version, data)
-        exchange = self._exchange(self._http, route.method, path, headers, body)
-        return await self._in_time(exchange, action, seconds)
+
+        async def reply(traced: dict[str, str]) -> Reply:
+            sent = headers | traced
+            exchange = self._exchange(self._http, route.method, path, sent, body)
+            return await self._in_time(exchange, action, seconds)
+
+        if self._traces is None:
+            return await reply({})
+        return await self._traces.call(action, request_id, reply)
 
     async def _in_time(
         self, exchange: Coroutine[Any, Any, Reply], action: str, seconds: float

@@ -24,10 +24,11 @@ from server.contract.headers import (
     PARKED_AT,
     REASON,
     REPLAYS,
+    TRACEPARENT,
 )
 
 PERSISTENT = 2
-OF_THE_REQUEST = (FAILURES, EDITED_FROM)
+OF_THE_REQUEST = (FAILURES, EDITED_FROM, TRACEPARENT)
 """Headers of a letter that its request keeps. The others the server writes when it parks it."""
 
 LONGEST_ERROR = 1000
@@ -78,6 +79,8 @@ def edited(letter: Letter, api_key: str, request: dict[str, Any]) -> Message:
     headers: dict[str, Any] = {EDITED_FROM: letter.id or "", REPLAYS: replays_of(letter) + 1}
     if letter.caller is not None:
         headers[ON_BEHALF_OF] = letter.caller
+    if TRACEPARENT in letter.headers:
+        headers[TRACEPARENT] = letter.headers[TRACEPARENT]
     properties = spec.Basic.Properties(
         content_type=JSON,
         correlation_id=request["id"],

@@ -8,6 +8,7 @@ headers, ``CC`` among them, nothing goes any further.
 from datetime import UTC, datetime
 from typing import Any
 
+from server.contract import trace_context
 from server.contract.headers import (
     ASKED_AS,
     CALLER,
@@ -18,6 +19,7 @@ from server.contract.headers import (
     PARKED_AT,
     REASON,
     REPLAYS,
+    TRACEPARENT,
 )
 
 TEXTS = (CALLER, EDITED_FROM, ASKED_AS, REASON, ERROR, ORIGIN)
@@ -35,6 +37,7 @@ def headers(given: dict[str, Any]) -> dict[str, Any]:
     said[REPLAYS] = _replays(given.get(REPLAYS))
     said[PARKED_AT] = _time(given.get(PARKED_AT))
     said[FAILURES] = _failures(given.get(FAILURES))
+    said[TRACEPARENT] = trace_context.well_formed(given.get(TRACEPARENT))
     return {name: value for name, value in said.items() if value is not None}
 
 

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from server.application.group_commit import GroupCommit
 from server.application.handlers import VERSIONS
 from server.application.handlers.action import Action
-from server.application.hooks import Observer, no_observer
-from server.application.idempotency import Announce, Claim, Effect
+from server.application.hooks import Announce, Observer, announcing, no_observer
+from server.application.idempotency import Claim, Effect
 from server.application.keyed_locks import KeyedLocks, TooManyWaiting
 from server.contract.envelope import Reply, Request, validate
 from server.contract.errors import (
@@ -197,10 +197,7 @@ class Dispatcher:
             principal.require_librarian()
             return _json(await action.handler(transaction, payload))
 
-        async def announce(step: Step) -> None:
-            await self._observe(step, request.id)
-
-        return await self.once(claim, effect, announce)
+        return await self.once(claim, effect, announcing(self._observe, request.id))
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
         return await self._writes.once(claim, effect, announce)

@@ -28,10 +28,10 @@ from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.application.hooks import Announce
 from server.application.idempotency import (
     KEYS,
     NAME,
-    Announce,
     Claim,
     Effect,
     arrays,

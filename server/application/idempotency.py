@@ -26,6 +26,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.application.hooks import Announce
 from server.contract.envelope import BY_REQUEST_ID, Reply, Request
 from server.contract.errors import ApiError, InProgress, KeyReused
 from server.contract.steps import Step
@@ -34,8 +35,6 @@ from server.persistence.models import IdempotencyKey
 
 Effect = Callable[[AsyncConnection], Awaitable[Any]]
 """What a write does, in the transaction that it is given. Returns the reply's data."""
-
-Announce = Callable[[Step], Awaitable[None]]
 
 First = Row[str, str | None, str | None]
 """fingerprint, reply, kept_under"""

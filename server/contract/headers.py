@@ -1,6 +1,7 @@
 """Every header of a message that means something to us. No other module spells one.
 
-Those that begin with ``x-`` travel on requests and dead letters, the others on replies.
+Those that begin with ``x-``, and ``traceparent``, travel on requests and dead letters, the others
+on replies.
 """
 
 from typing import Final
@@ -22,6 +23,8 @@ SENT_AT = "x-sent-at"
 """Milliseconds since 1970, UTC: when its sender first sent the request. Set by the client, if at
 all; only metrics look at it.
 """
+TRACEPARENT = "traceparent"
+"""The W3C's: which trace it belongs to, and the span that sent it. Whoever sends it on keeps it."""
 CALLER = "x-caller"
 """Who sent a request that is set aside, in a form that is no secret. Only the server writes it."""
 ON_BEHALF_OF = "x-on-behalf-of"

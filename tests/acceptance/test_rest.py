@@ -413,8 +413,9 @@ async def test_a_port_that_is_taken_is_named(settings: Settings, database: Datab
     async with worker_process(settings.model_copy(update={"rest_port": 0}), "rest") as server:
         port = int(server.events("ready")[0]["url"].rpartition(":")[2])
         taken = settings.model_copy(update={"rest_port": port})
+        here = app.create_app(Dispatcher(database), database, taken)
         with pytest.raises(SystemExit, match=f"port {port}.*REST_PORT"):
-            await app.serve(Dispatcher(database), database, taken, asyncio.Event())
+            await listener.serve(here, taken, asyncio.Event())
 
 
 async def test_a_server_that_is_not_there_is_definite() -> None:

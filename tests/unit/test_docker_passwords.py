@@ -22,7 +22,7 @@ from tests.support import ROOT
 DOCKER = ROOT / "docker"
 COMPOSE = {
     name: (ROOT / name).read_text()
-    for name in ("docker-compose.yml", "docker-compose.tls.yml", "docker-compose.cluster.yml")
+    for name in sorted(path.name for path in ROOT.glob("docker-compose*.yml"))
 }
 BROKER = "amqps://{}@rabbitmq:5671/?cafile=/certificates/ca.pem"
 NO_SECRET = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}

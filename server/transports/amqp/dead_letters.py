@@ -26,6 +26,7 @@ from server.contract.headers import (
     PARKED_AT,
     REASON,
     SIGNED,
+    TRACEPARENT,
 )
 from server.contract.lane import Delivered
 from server.contract.redaction import media_type, presentable
@@ -86,6 +87,7 @@ class DeadLetters:
             ORIGIN: topology.REQUESTS,
             PARKED_AT: now(),
             FAILURES: failures_with(delivery, why),
+            TRACEPARENT: delivery.traceparent,
         }
         letter_id = copy_id(delivery, topology.DEAD_LETTERS)
         letter = persistent(delivery, presentable(body, kind), letter_id, headers)

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from aio_pika import DeliveryMode, Message
 
+from server.contract import trace_context
 from server.contract.envelope import JSON, Request, parse
 from server.contract.errors import Expired, Malformed, TooLarge
 from server.contract.headers import (
@@ -20,6 +21,7 @@ from server.contract.headers import (
     REPLAYS,
     SENT_AT,
     SIGNED,
+    TRACEPARENT,
     UNDECODABLE,
     WAITING_SINCE,
 )
@@ -83,6 +85,10 @@ class Delivery:
         said = self.message.headers.get(SENT_AT)
         now = time.time() * 1000
         return said if isinstance(said, int) and 0 < said <= now else None
+
+    @property
+    def traceparent(self) -> str | None:
+        return trace_context.well_formed(self.message.headers.get(TRACEPARENT))
 
     def _signed(self, name: str) -> Any:
         """What a header says that only the server and the operator may write."""

@@ -16,7 +16,7 @@ from server.contract.connection import Connection, connect, heartbeat
 from server.contract.errors import Unavailable
 from server.settings import Settings
 from server.transports.amqp.confirmed import ConfirmedPublisher
-from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer
+from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer, Processor
 from server.transports.amqp.dead_letters import DeadLetters
 from server.transports.amqp.delivery_processor import DeliveryProcessor
 from server.transports.amqp.direct_reply import DirectReplies
@@ -45,6 +45,7 @@ class Worker:
     """
 
     answers_with: Callable[..., DeliveryProcessor] = DeliveryProcessor
+    publishes_with: type[ConfirmedPublisher] = ConfirmedPublisher
 
     def __init__(
         self, settings: Settings, dispatcher: Dispatcher, observe: Observer = no_observer
@@ -52,6 +53,9 @@ class Worker:
         self._settings = settings
         self._dispatcher = dispatcher
         self._observe = observe
+        self.looks_on: Callable[[Processor, str, str], Processor] | None = None
+        """Is put around what processes the deliveries of a queue. It is given that processor, the
+        queue's name, and the broker's user that receives them."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set and every delivery in hand is finished, or its time is up.
@@ -125,7 +129,7 @@ class Worker:
             )
             consumer = Consumer(
                 topology.REQUESTS,
-                processor,
+                self._watched(processor, topology.REQUESTS),
                 channel,
                 replies,
                 self._settings.prefetch,
@@ -140,7 +144,7 @@ class Worker:
         channel = await connection.channel(publisher_confirms=False)
         lane = await connection.lane(channel)
         publisher = await self._confirmed(connection)
-        processor = self._dead_letters(publisher)
+        processor = self._watched(self._dead_letters(publisher), topology.RAW_DEAD_LETTERS)
         consumer = Consumer(topology.RAW_DEAD_LETTERS, processor, channel, lane, ONE_AT_A_TIME)
         await self._consume(consumer, stop)
 
@@ -155,11 +159,16 @@ class Worker:
         patience = self._settings.drain_timeout
         await consumer.drain(patience if stop.is_set() else min(patience, GRACE))
 
+    def _watched(self, processor: Processor, queue: str) -> Processor:
+        if self.looks_on is None:
+            return processor
+        return self.looks_on(processor, queue, self._settings.amqp_user)
+
     def _dead_letters(self, publisher: ConfirmedPublisher) -> DeadLetters:
         return DeadLetters(publisher, self._dispatcher.caller_of, self._settings.amqp_user)
 
     async def _confirmed(self, connection: Connection) -> ConfirmedPublisher:
-        return await ConfirmedPublisher.open(connection, partial(self._declare, connection))
+        return await self.publishes_with.open(connection, partial(self._declare, connection))
 
 
 async def _first_of(*awaitables: Coroutine[Any, Any, Any]) -> None:

@@ -5,7 +5,6 @@
 What is not answered with data is answered with a problem document, whatever went wrong.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
@@ -24,7 +23,7 @@ from server.contract.errors import ApiError
 from server.contract.routes import HEALTH, ROUTES, Route
 from server.persistence.database import Database
 from server.settings import Settings
-from server.transports.http import listener, openapi, refusals
+from server.transports.http import openapi, refusals
 from server.transports.http.call import CREDENTIALS, Call, call
 from server.transports.http.fields import PathId, in_body, in_query
 from server.transports.http.request_log import RequestLog
@@ -33,13 +32,6 @@ from server.transports.http.strict import route_class
 
 Endpoint = Callable[..., Awaitable[Response]]
 Dependency = Callable[..., Awaitable[Call]]
-
-
-async def serve(
-    dispatcher: Dispatcher, database: Database, settings: Settings, stop: asyncio.Event
-) -> None:
-    """Serve HTTP until ``stop`` is set, then drain. Raises ``SystemExit`` if the port is taken."""
-    await listener.serve(create_app(dispatcher, database, settings), settings, stop)
 
 
 def create_app(dispatcher: Dispatcher, database: Database, settings: Settings) -> FastAPI:

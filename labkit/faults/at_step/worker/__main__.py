@@ -4,9 +4,10 @@ import argparse
 import os
 
 from labkit.faults.at_step.worker.role import obeying
-from server import lifecycle, logging
+from server import lifecycle
 from server.contract.steps import Step
 from server.settings import Settings
+from server.telemetry import Telemetry
 
 
 def main() -> None:
@@ -15,8 +16,9 @@ def main() -> None:
     )
     parser.add_argument("--dies-at", choices=list(Step), type=Step, metavar="STEP")
     fatal = parser.parse_args().dies_at
-    logging.configure()
-    lifecycle.run(obeying(fatal=fatal), Settings.from_env(os.environ))
+    settings = Settings.from_env(os.environ)
+    with Telemetry("worker", settings) as telemetry:
+        lifecycle.run(obeying(telemetry, fatal=fatal), settings)
 
 
 if __name__ == "__main__":

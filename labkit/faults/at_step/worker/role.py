@@ -12,16 +12,18 @@ from labkit.faults.at_step.worker.obeys import obeys
 from labkit.faults.at_step.worker.reports import reporting
 from labkit.faults.at_step.worker.tampers import Tampers
 from server.application.dispatcher import Dispatcher
-from server.application.hooks import Observer, no_observer
+from server.application.hooks import Observer, all_of, no_observer
 from server.contract.steps import Step
 from server.lifecycle import Role
 from server.persistence.database import Database
 from server.settings import Settings
+from server.telemetry import Telemetry
 from server.transports.amqp.delivery_processor import DeliveryProcessor
 from server.transports.amqp.worker import Worker
 
 
 def obeying(
+    telemetry: Telemetry,
     dispatcher: Callable[[Database, Observer], Dispatcher] = Dispatcher,
     worker: Callable[[Settings, Dispatcher, Observer], Worker] = Worker,
     *,
@@ -31,13 +33,15 @@ def obeying(
     """A worker that dies at the step ``fatal``, or else obeys the plan that FAULT_PLAN names."""
     folder = environ.get(ENVIRONMENT)
     plan = Plan(Path(folder)) if folder else None
-    observe = _observer(fatal, plan)
+    observe = all_of(telemetry.observe, _observer(fatal, plan))
 
     async def serve(database: Database, settings: Settings, stop: asyncio.Event) -> None:
         serving = worker(settings, dispatcher(database, observe), observe)
         if plan is not None and serving.answers_with is DeliveryProcessor:
             serving.answers_with = partial(Tampers, plan)
-        await serving.run(stop)
+        telemetry.look_on_deliveries(serving)
+        async with telemetry.serving():
+            await serving.run(stop)
 
     return serve
 
