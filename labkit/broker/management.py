@@ -5,7 +5,7 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import SplitResult, quote, unquote, urlsplit
@@ -59,7 +59,7 @@ class Broker:
 
     async def delete_vhost(self, vhost: str) -> None:
         """Its queues, messages and connections go with it. Deleting none is harmless."""
-        await self._do("DELETE", f"vhosts/{_path(vhost)}", also_fine=404)
+        await self._ask("DELETE", f"vhosts/{_path(vhost)}", also_fine=[404])
 
     async def trace(self, vhost: str, *, on: bool) -> None:
         """Its firehose: a copy of each message to ``amq.rabbitmq.trace``."""
@@ -145,7 +145,7 @@ class Broker:
 
     async def purge(self, vhost: str, queue: str) -> None:
         """Drop what is ready in the queue; what a consumer holds is not touched."""
-        await self._do("DELETE", f"queues/{_path(vhost)}/{_path(queue)}/contents", also_fine=404)
+        await self._ask("DELETE", f"queues/{_path(vhost)}/{_path(queue)}/contents", also_fine=[404])
 
     async def close_connections(
         self, vhost: str, user: str | None = None, opened_before: float = math.inf
@@ -153,7 +153,8 @@ class Broker:
         """Cut every client off, or this user only, as a broker's operator can; how many it were.
 
         ``opened_before`` is seconds since 1970, by the broker's clock. A connection is listed only
-        some moments after it was opened.
+        some moments after it was opened, and some after it was closed: then RabbitMQ answers that
+        there is none, or fails (rabbitmq/rabbitmq-management#497).
         """
         all_of_them = await self._do("GET", f"vhosts/{_path(vhost)}/connections")
         theirs = [
@@ -162,14 +163,21 @@ class Broker:
             if user in (None, each.get("user"))
             and each.get("connected_at", 0) <= opened_before * 1000
         ]
-        for connection in theirs:
-            await self._do("DELETE", f"connections/{_path(connection['name'])}", also_fine=404)
-        return len(theirs)
+        paths = [f"connections/{_path(connection['name'])}" for connection in theirs]
+        answers = [await self._ask("DELETE", path, also_fine=[404, 500]) for path in paths]
+        return sum(answer.is_success for answer in answers)
 
-    async def _do(
-        self, method: str, path: str, *, also_fine: int | None = None, **options: Any
-    ) -> Any:
-        """By the node that answered last; if it is away, by the next: each call may be repeated."""
+    async def _do(self, method: str, path: str, **options: Any) -> Any:
+        response = await self._ask(method, path, **options)
+        return response.json() if response.content else None
+
+    async def _ask(
+        self, method: str, path: str, *, also_fine: Sequence[int] = (), **options: Any
+    ) -> httpx.Response:
+        """By the node that answered last; if it is away, by the next: each call may be repeated.
+
+        Raises ``BrokerAway``, also for an error that is not ``also_fine``.
+        """
         away: list[tuple[str, httpx.HTTPError]] = []
         for node in list(self._nodes):
             try:
@@ -178,10 +186,10 @@ class Broker:
                 away.append((node.where, error))
                 continue
             self._nodes.sort(key=lambda other: other is not node)  # the others keep their order
-            if response.is_error and response.status_code != also_fine:
+            if response.is_error and response.status_code not in also_fine:
                 refusal = f"{response.status_code} {response.reason_phrase} to {path}"
                 raise BrokerAway(node.where, OSError(refusal))
-            return response.json() if response.content and response.is_success else None
+            return response
         raise BrokerAway(", ".join(where for where, _ in away), away[-1][1]) from away[-1][1]
 
 
