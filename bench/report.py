@@ -40,7 +40,7 @@ def _document(results: Results) -> dict[str, object]:
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.release()}",
         "python": platform.python_version(),
-        "peers": (ROOT / "bench/peers/requirements.txt").read_text(encoding="utf-8").split(),
+        "peers": (ROOT / "bench/peers/requirements.txt").read_text(encoding="utf-8").splitlines(),
         "echo_64": _of(middle, "echo_64", "calls_s"),
         "echo_1_ms": _of(middle, "echo_1", "p50_ms"),
         "create_64": _of(middle, "create_64", "calls_s"),
