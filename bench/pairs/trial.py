@@ -121,10 +121,13 @@ def _answer(end: Reply | BaseException) -> str:
 
 
 def _seen(answers: dict[str, str], verdict: Verdict, titles: list[str]) -> str:
-    """``in_progress`` is a true answer to the repetition, and to no other."""
+    """``in_progress`` is a true answer to one of the two with the same key, if the other one was
+    answered: the repetition overtakes a first request that is held before its claim.
+    """
     wrong = {name: answer for name, answer in answers.items() if answer != "ok"}
-    if wrong.get(REPETITION) == InProgress.code:
-        del wrong[REPETITION]
+    for one, other in ((FIRST, REPETITION), (REPETITION, FIRST)):
+        if answers.get(one) == InProgress.code and answers.get(other) == "ok":
+            del wrong[one]
     if wrong:
         return f"answered {wrong}"
     if not verdict.ok:
