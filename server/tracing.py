@@ -18,6 +18,7 @@ Off unless OTEL_EXPORTER_OTLP_ENDPOINT is set: nothing here is imported then.
 import threading
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -76,14 +77,18 @@ class Traces:
     def note(
         self, logger: Any, method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
-        """A step of the log: the span learns what is logged, and the line which trace it is of."""
+        """A step of the log: the span learns what is logged, and the line which trace it is of.
+
+        It passes each event on, whatever is in it.
+        """
         span = trace.get_current_span()
         if span.is_recording():
             event["trace_id"] = trace.format_trace_id(span.get_span_context().trace_id)
-            if event["event"] == "request":
-                _describe(span, event)
-            else:
-                span.add_event(event["event"])
+            with suppress(Exception):
+                if event["event"] == "request":
+                    _describe(span, event)
+                else:
+                    span.add_event(event["event"])
         return event
 
 
