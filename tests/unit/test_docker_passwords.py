@@ -118,3 +118,12 @@ def test_in_a_cluster_every_address_names_the_three_nodes_that_join_each_other(
     assert all(line in joined for line in CLUSTERED.splitlines())
     assert services["server"]["environment"]["CLUSTERED"]
     assert len((tmp_path / "cookie").read_text()) == 32
+
+
+def test_no_node_of_a_cluster_waits_for_another() -> None:
+    """RabbitMQ 4.0 begins a cluster once two of its nodes are there: they would wait for ever."""
+    services = yaml.safe_load(COMPOSE["docker-compose.cluster.yml"])["services"]
+    nodes = {name: each for name, each in services.items() if name.startswith("rabbitmq")}
+    assert len(nodes) == 3
+    for node in nodes.values():
+        assert nodes.keys().isdisjoint(node.get("depends_on", {}))
