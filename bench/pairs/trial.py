@@ -1,13 +1,13 @@
-"""One pair: the second fault comes while the system recovers from the first; the ledger judges."""
+"""One trial: a fault, and mostly a second one while the system recovers; the ledger judges."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.pairs.cells import FAULTS, LOCK_TIMEOUT, Cell, Pair
+from bench.pairs.cells import FAULTS, LOCK_TIMEOUT, Cell, Cells
 from labkit import Lab, Ledger
 from labkit.client.caller import Caller, Reply
 from labkit.errors import FaultImpossible, NoStory
@@ -19,7 +19,8 @@ from server.contract.errors import InProgress
 WORKERS = 2
 RETRY_DELAYS = "0.05,0.2,1,3,10"
 """Seconds. Together longer than both faults last: what is in progress is not given up."""
-CALL_TIMEOUT = 30.0
+CALL_TIMEOUT = 60.0
+"""Seconds: a frozen leader is given up after some fifteen, and its requests are tried again."""
 FIRST, SECOND, REPETITION = "first", "second", "repetition"
 BYSTANDERS = 4
 BOOK = {"title": "1984", "author": "George Orwell", "year": 1949}
@@ -35,21 +36,25 @@ class Outcome:
     found nothing to break, for no connection was open: the one before had closed it.
     """
 
-    pair: Pair
+    cells: Cells
     seen: str
     spared: bool = False
 
 
 @asynccontextmanager
-async def opened(name: str) -> AsyncIterator[Lab]:
-    """A lab for any number of pairs: two workers that obey, and are started again."""
+async def opened(name: str, *, brokers: int = 1) -> AsyncIterator[Lab]:
+    """A lab for any number of trials: two workers that obey, and are started again. With three
+    brokers it has a cluster of its own.
+    """
     settings: dict[str, Any] = {"lock_timeout": LOCK_TIMEOUT, "retry_delays": RETRY_DELAYS}
+    if brokers > 1:
+        settings |= {"private": True, "brokers": brokers}
     async with Lab.open(name, workers=0, supervised=True, **settings) as lab:
         await lab.start_workers(WORKERS, obedient=True)
         yield lab
 
 
-async def run(lab: Lab, pair: Pair, folder: Path | None = None) -> Outcome:
+async def run(lab: Lab, cells: Cells, folder: Path | None = None) -> Outcome:
     """A violation leaves its ledger and the story of its request in ``folder``."""
     await lab.faults.undo()
     await lab.reset()
@@ -59,39 +64,45 @@ async def run(lab: Lab, pair: Pair, folder: Path | None = None) -> Outcome:
     missed, spared = "", False
     async with lab.record() as recording:
         try:
-            spared = await _both(lab, ledger.watch(client), pair, calls)
+            spared = await _happen(lab, ledger.watch(client), cells, calls)
         except NotReached as error:
             missed = str(error)
-            await lab.faults.undo()
+            await lab.faults.undo()  # so that the calls end
         ended = await asyncio.gather(*calls.values(), return_exceptions=True)
+        await lab.faults.undo()  # a node that is cut off gives back what it holds when it is healed
         verdict = await ledger.verdict()
     await client.close()
     answers = {name: _answer(end) for name, end in zip(calls, ended, strict=True)}
     titles = (await lab.rows("books_v1"))["title"].tolist()
     seen = missed or _seen(answers, verdict, titles)
     if seen and folder is not None:
-        await _keep(ledger, verdict, recording, folder, f"{pair[0]}, then {pair[1]}: {seen}")
-    return Outcome(pair, seen, spared)
+        title = ", then ".join(map(str, cells))
+        await _keep(ledger, verdict, recording, folder, f"{title}: {seen}")
+    return Outcome(cells, seen, spared)
 
 
-async def _both(lab: Lab, client: Caller, pair: Pair, calls: Calls) -> bool:
+async def _happen(lab: Lab, client: Caller, cells: Cells, calls: Calls) -> bool:
     """Whether one of them was spared. ``calls`` gets each that is asked, by its name. Raises
     ``NotReached``.
     """
-    first, second = pair
-    async with await _armed(lab, first, FIRST) as one:
+    first, *then = cells
+    async with await _armed(lab, first, FIRST) as one, AsyncExitStack() as recovering:
         calls[FIRST] = asyncio.create_task(_write(client, FIRST, BOOK, "k"))
         for number in range(BYSTANDERS):
             calls[f"bystander {number}"] = asyncio.create_task(_bystander(client, number))
         await one.reached(CALL_TIMEOUT)
         spared = await _spared(lab, first, one)
-        # From here on it recovers. The second fault takes whichever request gets to its step.
-        two = await _armed(lab, second, None)
-    async with two:
+        # From here on it recovers. A second fault takes whichever request gets to its step.
+        later = [(cell, await _armed(lab, cell, None)) for cell in then]
+        for _, two in later:
+            await recovering.enter_async_context(two)
+        await one.heal()
         calls[SECOND] = asyncio.create_task(_write(client, SECOND, DUNE, "d"))
         calls[REPETITION] = asyncio.create_task(_write(client, REPETITION, BOOK, "k"))
-        await two.reached(CALL_TIMEOUT)
-        return await _spared(lab, second, two) or spared
+        for cell, two in later:
+            await two.reached(CALL_TIMEOUT)
+            spared = await _spared(lab, cell, two) or spared
+    return spared
 
 
 async def _spared(lab: Lab, cell: Cell, fault: Any) -> bool:

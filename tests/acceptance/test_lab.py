@@ -108,7 +108,8 @@ async def test_a_setting_that_cannot_be_used_is_explained_at_once(
 
 def test_the_settings_of_a_lab_are_the_limits_of_its_server() -> None:
     decided_by_the_lab = {"clustered"}  # it follows from `brokers`
-    assert set(NAMES) == {*Limits.model_fields, "rest_port", "metrics_port"} - decided_by_the_lab
+    where_it_is_seen = {"rest_port", "metrics_port", "otel_exporter_otlp_endpoint"}
+    assert set(NAMES) == {*Limits.model_fields, *where_it_is_seen} - decided_by_the_lab
 
 
 async def test_a_table_that_does_not_exist_names_those_that_do(place: str) -> None:

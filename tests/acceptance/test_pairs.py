@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from bench.pairs import trial
-from bench.pairs.cells import CELLS, FAULTS, Cell, Pair, pairs, sample
+from bench.pairs.cells import CELLS, OF_A_WORKER, OF_THE_LEADER, Cell, Cells, matrix, pairs, sample
 from labkit import Lab
 from server.contract.steps import Step
 
@@ -24,7 +24,7 @@ async def lab() -> AsyncIterator[Lab]:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("pair", sample(COUNT, SEED), ids=lambda pair: f"{pair[0]}, {pair[1]}")
 async def test_a_second_fault_while_it_recovers_loses_nothing_and_doubles_nothing(
-    lab: Lab, pair: Pair
+    lab: Lab, pair: Cells
 ) -> None:
     outcome = await trial.run(lab, pair)
     assert not outcome.seen
@@ -49,7 +49,13 @@ def test_there_is_every_pair_once_and_the_sample_has_every_fault_and_step() -> N
     assert len(CELLS) == 48
     assert len({frozenset(pair) for pair in pairs()}) == len(pairs()) == 1128
     chosen = [cell for pair in sample(COUNT, SEED) for cell in pair]
-    assert {cell.fault for cell in chosen} == set(FAULTS)
+    assert {cell.fault for cell in chosen} == set(OF_A_WORKER)
     assert {cell.step for cell in chosen} == {str(step) for step in Step}
     assert sample(COUNT, SEED) == sample(COUNT, SEED)
     assert sample(COUNT, SEED) != sample(COUNT, SEED + 1)
+
+
+def test_on_a_cluster_each_fault_meets_each_step() -> None:
+    cells = [cell for (cell,) in matrix()]
+    assert len(set(cells)) == len(cells) == 72
+    assert {cell.fault for cell in cells} == {*OF_A_WORKER, *OF_THE_LEADER}
