@@ -30,10 +30,17 @@ async def first(tools: BrokerTools, vhost: str, queue: str, count: int) -> list[
     While a consumer takes some, one may be left out. Raises ``services.ToolFailed``.
     """
     limit = asyncio.Semaphore(AT_A_TIME)
+    end = count + 1
 
     async def at(position: int) -> Shown | None:
+        nonlocal end
         async with limit:
-            return await asyncio.to_thread(_at, tools, vhost, queue, position)
+            if position > end:  # behind the last message there is no other
+                return None
+            found = await asyncio.to_thread(_at, tools, vhost, queue, position)
+            if found is None:
+                end = min(end, position)
+            return found
 
     found = await asyncio.gather(*(at(position) for position in range(1, count + 1)))
     return [message for message in found if message is not None]

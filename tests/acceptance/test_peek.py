@@ -351,3 +351,21 @@ async def labkit(here: Place, *arguments: str) -> tuple[int, str, str]:
     )
     out, err = await process.communicate()
     return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_tool_is_not_asked_for_what_is_behind_the_last_message(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each call of it keeps a core busy for half a second."""
+    asked: list[str] = []
+    run = BrokerTools.run
+
+    def counted(tools: BrokerTools, tool: str, *arguments: str) -> str:
+        asked.append(arguments[-1])
+        return run(tools, tool, *arguments)
+
+    monkeypatch.setattr(BrokerTools, "run", counted)
+    await here.declare("q", QUORUM)
+    await here.fill("q", 1)
+    assert len(await here.peek("q", peek.MOST_IN_QUORUM_QUEUES)) == 1
+    assert len(asked) <= 1 + quorum_peek.AT_A_TIME
