@@ -14,6 +14,7 @@ import asyncpg
 import pandas as pd
 from aio_pika.abc import AbstractIncomingMessage
 
+from labkit import database
 from labkit.broker.waiting import inside
 from labkit.course.record import Record
 from labkit.errors import NoSuchTable
@@ -22,6 +23,12 @@ from labkit.services.errors import ServiceError
 from labkit.worker_settings import WorkerSettings
 from server.contract.connection import connect
 from server.contract.errors import ApiError
+
+DROPS = """
+SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname)
+FROM pg_constraint WHERE contype = 'c' AND conrelid::regclass::text LIKE ANY ('{book%,author%}')
+"""
+"""One statement for each rule on these tables: the server's have none that is called a check."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class Exercise(ABC):
         if self.workers is not None:
             await self.lab.have_workers(self.workers, **self.settings)
         await self._have_tables()
+        await self._drop_added_rules()
         await self._delete_queues()
         await self.lab.reset()
         await self.prepare()
@@ -107,6 +115,15 @@ class Exercise(ABC):
             await self.lab.rows("books_v1")
         except NoSuchTable:
             await self.lab.admin("users", "list")
+
+    async def _drop_added_rules(self) -> None:
+        """Those that the lesson, or an exercise that was left unsolved, has put on the tables."""
+        connection = await database.connect(self.lab.database_url)
+        try:
+            for (drop,) in await connection.fetch(DROPS):
+                await connection.execute(drop)
+        finally:
+            await connection.close()
 
     async def _delete_queues(self) -> None:
         async with await connect(self.lab.amqp_url) as connection:

@@ -6,36 +6,27 @@ import pytest
 
 from labkit import Lab
 from labkit.exercises import Exercise
+from tests.acceptance.lesson_labs import LabOf, lab_of
 from tests.support import paste
+
+__all__ = ["lab_of"]
 
 LESSONS = [*(f"{number:02}" for number in range(1, 10)), "11"]
 KINDS = [k for n in LESSONS for k in import_module(f"labkit.exercises.lesson_{n}").EXERCISES]
-PRIVATE = "07"
-"""Its exercises break services, so they need some of their own."""
 
 
-def opened(place: str, kind: type[Exercise]) -> Lab:
-    if kind.label().startswith(PRIVATE):
-        return Lab.open(place, private=True, retry_delays="0.2,0.5,1,2")
-    if kind.label().startswith("11"):
-        return Lab.open(place, private=True, brokers=3)
-    if kind.label().startswith("08"):
-        return Lab.open(place, max_queue_length=20)
-    return Lab.open(place, rest=kind.label().startswith("09"))
-
-
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.label())
 async def test_no_attempt_is_known_from_a_solution_and_it_can_be_put_again(
-    place: str, kind: type[Exercise]
+    lab_of: LabOf, kind: type[Exercise]
 ) -> None:
-    async with opened(place, kind) as lab:
-        exercise = await kind(lab).begin()
-        assert (await exercise.check()).outcome == "not attempted"
-        await paste(exercise)
-        found = await exercise.check()
-        assert found.outcome == "right", found
-        await exercise.begin()
-        assert (await exercise.check()).outcome == "not attempted"
+    exercise = await kind(await lab_of(kind.label()[:2])).begin()
+    assert (await exercise.check()).outcome == "not attempted"
+    await paste(exercise)
+    found = await exercise.check()
+    assert found.outcome == "right", found
+    await exercise.begin()
+    assert (await exercise.check()).outcome == "not attempted"
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.label())

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from labkit import Lab
-from tests.acceptance.test_exercises import opened
+from tests.acceptance.lesson_labs import LabOf, lab_of
+
+__all__ = ["lab_of"]
 
 EMPTIED = "await lab.start_workers(1); await lab.settle()"
 """A worker, and the queue that was full for the exercise is empty: else it refuses what comes next.
@@ -499,18 +501,19 @@ async def a_kernel(lab: Lab) -> dict[str, Any]:
     return names
 
 
+@pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("label", TRIES)
 async def test_what_is_tried_first_is_wrong_and_answered_with_what_helps(
-    place: str, label: str
+    lab_of: LabOf, label: str
 ) -> None:
-    module, _, name = label.partition("/")
-    kind = getattr(import_module(f"labkit.exercises.lesson_{module}"), name)
-    async with opened(place, kind) as lab:
-        names = await a_kernel(lab)
-        for code, says in TRIES[label]:
-            exercise = await kind(lab).begin()
-            await run(code, names)
-            found = await exercise.check()
-            assert found.outcome == "wrong", f"{code}\n{found}"
-            assert says in found.text, f"{code}\n{found}"
-            await run(f"await channel.close()\n{CHANNEL}", names)
+    lesson, _, name = label.partition("/")
+    kind = getattr(import_module(f"labkit.exercises.lesson_{lesson}"), name)
+    lab = await lab_of(lesson)
+    names = await a_kernel(lab)
+    for code, says in TRIES[label]:
+        exercise = await kind(lab).begin()
+        await run(code, names)
+        found = await exercise.check()
+        assert found.outcome == "wrong", f"{code}\n{found}"
+        assert says in found.text, f"{code}\n{found}"
+        await run(f"await channel.close()\n{CHANNEL}", names)
