@@ -36,7 +36,7 @@ async def worker(
     dispatcher = _dispatcher(database, settings, telemetry)
     serving = Worker(settings, dispatcher, telemetry.observe)
     telemetry.look_on_deliveries(serving)
-    async with telemetry.serving():
+    async with telemetry.watching_queues():
         await serving.run(stop)
 
 
@@ -49,8 +49,7 @@ async def rest(
 
     app = create_app(_dispatcher(database, settings, telemetry), database, settings)
     telemetry.look_on_requests(app)
-    async with telemetry.serving():
-        await listener.serve(app, settings, stop)
+    await listener.serve(app, settings, stop)
 
 
 def _dispatcher(database: Database, settings: Settings, telemetry: Telemetry) -> Dispatcher:

@@ -25,14 +25,14 @@ log = structlog.get_logger()
 
 
 class Telemetry:
-    """That of one process: ``with`` configures its log, and sends what is left at the end.
+    """That of one process: ``with`` configures its log and serves its metrics, also while the
+    database is still away, and sends what is left of its traces at the end.
 
-    Raises ``SystemExit`` with a sentence if a library is missing that it takes.
+    Raises ``SystemExit`` with a sentence if a library is missing, or the port is not to be had.
     """
 
     def __init__(self, role: str, settings: Settings) -> None:
         self._settings = settings
-        self._has_queues = role != "rest"
         try:
             self._metrics = _metrics(settings)
             self._traces = _traces(role, settings)
@@ -46,6 +46,8 @@ class Telemetry:
         if self._traces is not None:
             watchers.append(self._traces.note)
         logging.configure(*watchers)
+        if self._metrics is not None:
+            self._serve(self._metrics)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,27 +72,23 @@ class Telemetry:
             trace_requests(app)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
-        """Metrics can be scraped for as long as the block lasts, those of the queues as well.
-
-        Raises ``SystemExit`` with a sentence if the port is not to be had.
-        """
+    async def watching_queues(self) -> AsyncIterator[None]:
+        """For as long as the block lasts the metrics know how many messages wait."""
         if self._metrics is None:
-            yield
-            return
-        host, port = self._settings.metrics_host, self._settings.metrics_port or 0
-        try:
-            url = f"http://{host}:{self._metrics.serve(host, port)}/metrics"
-        except OSError as error:
-            sys.exit(f"METRICS_PORT {port} cannot be used ({error}): take another, or 0 for any.")
-        log.info("metrics", url=url)
-        if not self._has_queues:
             yield
             return
         from server.transports.amqp.depths import watching
 
         async with watching(self._settings.amqp_url, self._metrics.depth):
             yield
+
+    def _serve(self, metrics: "Metrics") -> None:
+        host, port = self._settings.metrics_host, self._settings.metrics_port or 0
+        try:
+            url = f"http://{host}:{metrics.serve(host, port)}/metrics"
+        except OSError as error:
+            sys.exit(f"METRICS_PORT {port} cannot be used ({error}): take another, or 0 for any.")
+        log.info("metrics", url=url)
 
 
 def _metrics(settings: Settings) -> "Metrics | None":

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from labkit.client.backoff import Pauses
 from labkit.client.caller import ConnectedCaller, Reply, encoded, traces_of
-from labkit.client.channel import Link, Outcome, address
+from labkit.client.channel import Link, OnOutcome, Outcome, address
 from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.client.moments import Moment, Observer
 from labkit.errors import BadArgument, BrokerAway
@@ -109,8 +109,6 @@ class AsyncAPIClient(ConnectedCaller):
         self.observers: list[Observer] = []
         """Each is called with every moment of a call, and the request's id."""
         self._traces = traces_of(tracer)
-        if self._traces is not None:
-            self.observers.append(self._traces.note)
 
     async def _open(self) -> None:
         """Raises ``BrokerAway``."""
@@ -195,10 +193,11 @@ class AsyncAPIClient(ConnectedCaller):
         if self._link is not None and not pending.reply.done():
             pending.sent += 1
             self._note(Moment.SENT, pending.id)
-            on_outcome = partial(self._on_outcome, pending)
+            on_outcome: OnOutcome = partial(self._on_outcome, pending)
             headers: dict[str, Any] = {DEADLINE: pending.deadline, SENT_AT: pending.sent_at}
             if self._traces is not None:
-                headers |= self._traces.sent(pending.id)
+                traced, on_outcome = self._traces.sent(pending.id, on_outcome)
+                headers |= traced
             self._link.publish(pending.body, pending.id, headers, on_outcome)
 
     def _on_outcome(self, pending: Pending, outcome: Outcome) -> None:

@@ -10,13 +10,10 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from labkit.client.caller import Reply
-from labkit.client.moments import Moment
+from labkit.client.channel import OnOutcome, Outcome
 from server.contract.topology import REQUESTS
 
 _propagator = TraceContextTextMapPropagator()
-
-ENDS = {Moment.ACCEPTED, Moment.RETURNED, Moment.REFUSED}
-"""Moments with which the sending of a copy has ended."""
 
 
 class CallTraces:
@@ -28,7 +25,7 @@ class CallTraces:
         self._tracer = tracer
         self._calls: dict[str, Span] = {}
         self._sends: dict[str, list[Span]] = {}
-        """By the request's id; the broker answers in order."""
+        """By the request's id."""
 
     async def call(
         self,
@@ -47,10 +44,13 @@ class CallTraces:
             finally:
                 del self._calls[request_id]
                 for send in self._sends.pop(request_id):
-                    send.end()
+                    if send.is_recording():  # its copy was lost with its connection
+                        send.end()
 
-    def sent(self, request_id: str) -> dict[str, str]:
-        """The headers of a copy that is sent now, from whichever task."""
+    def sent(self, request_id: str, on_outcome: OnOutcome) -> tuple[dict[str, str], OnOutcome]:
+        """The headers of a copy that is sent now, from whichever task; and what has to be called
+        with the broker's answer to this copy, which ends its span.
+        """
         within = trace.set_span_in_context(self._calls[request_id])
         send = self._tracer.start_span(
             f"publish {REQUESTS}",
@@ -65,15 +65,14 @@ class CallTraces:
             },
         )
         self._sends[request_id].append(send)
-        return _headers(send)
 
-    def note(self, moment: Moment, request_id: str) -> None:
-        """An observer of the client."""
-        sends = self._sends.get(request_id)
-        if moment in ENDS and sends:
-            if moment is not Moment.ACCEPTED:
-                sends[0].set_status(StatusCode.ERROR, moment)
-            sends.pop(0).end()
+        def ended(outcome: Outcome) -> None:
+            if outcome is not Outcome.ACCEPTED:
+                send.set_status(StatusCode.ERROR, outcome.name)
+            send.end()
+            on_outcome(outcome)
+
+        return _headers(send), ended
 
 
 def _headers(span: Span) -> dict[str, str]:

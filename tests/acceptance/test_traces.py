@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Tracer
 
 from labkit import Lab
+from labkit.dead_letters.letter import Letter
 from labkit.services.logs import events
 from labkit.worker_settings import WorkerSettings
 from server.contract.errors import Internal, NotFound
@@ -55,6 +56,16 @@ async def lab(place: str, collector: Collector) -> AsyncIterator[Lab]:
 
 async def is_parked(lab: Lab) -> bool:
     return len(await lab.dead_letters.list()) == 1
+
+
+async def dead_letter_of(lab: Lab, traceparent: str) -> Letter:
+    """What is left of a message with this header that is no request."""
+    async with await aio_pika.connect(lab.client_amqp_url) as connection:
+        channel = await connection.channel()
+        message = aio_pika.Message(b"no JSON", headers={TRACEPARENT: traceparent})
+        await channel.default_exchange.publish(message, REQUESTS)
+    await eventually(lambda: is_parked(lab))
+    return await lab.dead_letters.show(number=1)
 
 
 async def test_a_write_is_one_trace_from_its_caller_to_its_acknowledgement(
@@ -205,12 +216,7 @@ async def test_a_collector_that_never_answers_keeps_nothing_waiting(
 async def test_a_header_that_is_no_trace_context_begins_a_trace_and_goes_no_further(
     lab: Lab, collector: Collector, header: str
 ) -> None:
-    async with await aio_pika.connect(lab.client_amqp_url) as connection:
-        channel = await connection.channel()
-        said = aio_pika.Message(b"no JSON", headers={TRACEPARENT: header})
-        await channel.default_exchange.publish(said, REQUESTS)
-    await eventually(lambda: is_parked(lab))
-    letter = await lab.dead_letters.show(number=1)
+    letter = await dead_letter_of(lab, header)
     await lab.stop_workers()
     (processed,), (parked,) = map(collector.named, (PROCESSED, f"publish {DEAD_LETTERS}"))
     assert (processed.parent, processed.links) == ("", ())
@@ -220,12 +226,7 @@ async def test_a_header_that_is_no_trace_context_begins_a_trace_and_goes_no_furt
 async def test_an_untraced_server_passes_the_trace_on(place: str) -> None:
     given = f"00-{'a' * 32}-{'b' * 16}-01"
     async with Lab.open(place) as lab:
-        async with await aio_pika.connect(lab.client_amqp_url) as connection:
-            channel = await connection.channel()
-            said = aio_pika.Message(b"no JSON", headers={TRACEPARENT: given})
-            await channel.default_exchange.publish(said, REQUESTS)
-        await eventually(lambda: is_parked(lab))
-        letter = await lab.dead_letters.show(number=1)
+        letter = await dead_letter_of(lab, given)
     assert letter.headers[TRACEPARENT] == given
 
 

@@ -68,15 +68,15 @@ def test_prometheus_looks_where_the_servers_are() -> None:
                 )
 
 
-def test_the_servers_understand_what_they_are_told() -> None:
+def test_the_servers_understand_their_environment() -> None:
     for name in ("server", "rest"):
-        told = {k: str(v) for k, v in COMPOSE[name]["environment"].items()}
+        given = {k: str(v) for k, v in COMPOSE[name]["environment"].items()}
         settings = Settings.from_env(
-            {"AMQP_URL": "amqp://x", "DATABASE_URL": "postgresql://x"} | told
+            {"AMQP_URL": "amqp://x", "DATABASE_URL": "postgresql://x"} | given
         )
         assert settings.otel_exporter_otlp_endpoint == "http://collector:4318"
         assert settings.metrics_port == 9100
-        assert {key.lower() for key in told} <= set(Settings.model_fields)
+        assert {key.lower() for key in given} <= set(Settings.model_fields)
 
 
 def test_traces_find_their_way_from_the_servers_to_jaeger() -> None:

@@ -40,7 +40,7 @@ def obeying(
         if plan is not None and serving.answers_with is DeliveryProcessor:
             serving.answers_with = partial(Tampers, plan)
         telemetry.look_on_deliveries(serving)
-        async with telemetry.serving():
+        async with telemetry.watching_queues():
             await serving.run(stop)
 
     return serve
