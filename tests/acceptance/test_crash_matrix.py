@@ -84,7 +84,7 @@ def digest() -> str:
     return hashed(VICTIMS_KEY)
 
 
-FAULTS: dict[str, tuple[Arm, Then]] = cells.FAULTS | {
+FAULTS: dict[str, tuple[Arm, Then]] = cells.OF_A_WORKER | {
     "connection closed": (cells.held, disconnected),
     "key revoked, SIGKILL": (cells.held, barred_and_killed),
 }
