@@ -7,8 +7,9 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
 from server.application.dispatcher import Dispatcher
+from server.application.effect import Effect
 from server.application.hooks import Announce
-from server.application.idempotency import Claim, Effect
+from server.application.idempotency import Claim
 from server.contract.envelope import Reply
 from server.contract.steps import Step
 from server.persistence.database import Database

@@ -14,8 +14,9 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.application.dispatcher import Dispatcher
+from server.application.effect import Effect
 from server.application.hooks import Announce
-from server.application.idempotency import Claim, Effect
+from server.application.idempotency import Claim
 from server.contract.envelope import Reply, Request
 
 log = structlog.get_logger()

@@ -7,8 +7,9 @@ The reply is that of the first request, so a client believes to have made what w
 from dataclasses import replace
 
 from server.application.dispatcher import Dispatcher
+from server.application.effect import Effect
 from server.application.hooks import Announce
-from server.application.idempotency import Claim, Effect
+from server.application.idempotency import Claim
 from server.contract.envelope import Reply
 
 

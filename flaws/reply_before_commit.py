@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.application.dispatcher import Dispatcher
+from server.application.effect import Effect
 from server.application.hooks import Announce
-from server.application.idempotency import Claim, Effect
+from server.application.idempotency import Claim
 from server.contract.envelope import Reply
 from server.transports.amqp.delivery import Delivery
 from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry

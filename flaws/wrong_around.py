@@ -9,8 +9,9 @@ from typing import Any
 
 from flaws import rows
 from flaws.now_and_then import CREATES, DELETES, UPDATES, NowAndThen, Right, WrongAround
+from server.application.effect import Effect
 from server.application.hooks import Announce
-from server.application.idempotency import Claim, Effect
+from server.application.idempotency import Claim
 from server.contract.envelope import Reply, Request
 from server.contract.errors import Conflict
 

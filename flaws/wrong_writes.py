@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flaws import rows
 from flaws.now_and_then import CREATES, DELETES, UPDATES, WrongWrite
-from server.application.idempotency import Effect
+from server.application.effect import Effect
 from server.contract.envelope import Request
 from server.contract.errors import NotFound
 

@@ -12,7 +12,8 @@ from labkit.broker.management import Broker
 from labkit.services.permissions import granted
 from server.application.dispatcher import Dispatcher
 from server.persistence.database import Database
-from server.security import authentication
+from server.security import accounts, authentication
+from server.security.principal import Role
 from server.settings import Settings
 from tests.on_demand import ServicesOnDemand
 from tests.support import Caller, at
@@ -95,3 +96,12 @@ def dispatcher(database: Database) -> Dispatcher:
 def call(dispatcher: Dispatcher, settings: Settings) -> Caller:
     """The librarian's calls."""
     return Caller(dispatcher, settings.api_key)
+
+
+@pytest.fixture
+async def reader(dispatcher: Dispatcher, database: Database) -> Caller:
+    """The calls of a user who may only read, with a key of her own."""
+    async with database.transaction() as connection:
+        await accounts.add_user(connection, "Rita", Role.READER, "a long password")
+        key = await accounts.make_key(connection, "Rita", "laptop")
+    return Caller(dispatcher, key)

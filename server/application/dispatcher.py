@@ -6,19 +6,15 @@ What they may do is asked last. A request that was applied has its outcome, even
 token has expired since, and it comes again because a reply was lost.
 """
 
-from collections.abc import AsyncIterator, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
-
 from pydantic import BaseModel
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.application.effect import Effect, Handled, as_json
 from server.application.group_commit import GroupCommit
 from server.application.handlers import VERSIONS
 from server.application.handlers.action import Action
 from server.application.hooks import Announce, Observer, announcing, no_observer
-from server.application.idempotency import Claim, Effect
-from server.application.keyed_locks import KeyedLocks, TooManyWaiting
+from server.application.idempotency import Claim
+from server.application.keyed_locks import Busy, KeyedLocks, TooManyWaiting
 from server.contract.envelope import Reply, Request, validate
 from server.contract.errors import (
     ApiError,
@@ -113,10 +109,10 @@ class Dispatcher:
         payload = validate(action.payload, authentication.without_token(request.data))
         if action.writes is None:
             principal.require_reader()
-            return Reply(data=_json(await self._read(action, payload)))
+            return Reply(data=as_json(await self._read(action, payload)))
         claim = Claim.of(request, payload, principal.user_id, action.writes, is_repeated=again)
-        async with self._alone(claim, payload, can_wait):
-            return await self._write(request, action, payload, claim, principal)
+        effect = Handled(action, payload, principal)
+        return await self._write(request, claim, effect, can_wait)
 
     async def _read(self, action: Action, payload: BaseModel) -> BaseModel:
         if not action.reads:
@@ -127,7 +123,7 @@ class Dispatcher:
     async def _login(self, action: Action, request: Request) -> Reply:
         payload = validate(action.payload, authentication.without_token(request.data))
         self._admission.login(request.data.get("name"))
-        return Reply(data=_json(await action.handler(self.database, payload)))
+        return Reply(data=as_json(await action.handler(self.database, payload)))
 
     async def _authenticate(
         self, request: Request, again: bool, on_behalf_of: str | None
@@ -162,49 +158,26 @@ class Dispatcher:
             self._principals.keep(credentials, principal, asked_at)
         return principal
 
-    @asynccontextmanager
-    async def _alone(self, claim: Claim, payload: BaseModel, can_wait: bool) -> AsyncIterator[None]:
+    async def _write(
+        self, request: Request, claim: Claim, effect: Handled, can_wait: bool
+    ) -> Reply:
         """One request at a time goes on with this claim, and with this row.
 
         Duplicates wait for the first, and changes of one row for each other, without a connection.
         """
-        keys: list[tuple[Hashable, ApiError]] = [(name, InProgress()) for name in claim.names]
-        row = getattr(payload, "id", None)
-        if row is not None:
-            keys.append(((claim.resource_type, row), Unavailable(ROW_BUSY)))
-        async with AsyncExitStack() as held:
-            for key, refusal in keys:
-                try:
-                    lock = self._locks.hold(key, self.database.lock_timeout)
-                    await held.enter_async_context(lock)
-                except TimeoutError as error:
-                    raise refusal from error
-                except TooManyWaiting as error:
-                    if can_wait:
-                        raise
-                    raise refusal from error
-            yield
-
-    async def _write(
-        self,
-        request: Request,
-        action: Action,
-        payload: BaseModel,
-        claim: Claim,
-        principal: Principal,
-    ) -> Reply:
-        async def effect(transaction: AsyncConnection) -> Any:
-            principal.require_librarian()
-            return _json(await action.handler(transaction, payload))
-
-        return await self.once(claim, effect, announcing(self._observe, request.id))
+        row = getattr(effect.payload, "id", None)
+        keys = claim.names if row is None else [*claim.names, (claim.resource_type, row)]
+        try:
+            async with self._locks.hold(keys, self.database.lock_timeout):
+                return await self.once(claim, effect, announcing(self._observe, request.id))
+        except Busy as busy:
+            if can_wait and isinstance(busy, TooManyWaiting):
+                raise
+            is_claim = busy.key in claim.names
+            raise (InProgress() if is_claim else Unavailable(ROW_BUSY)) from busy
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
         return await self._writes.once(claim, effect, announce)
-
-
-def _json(data: BaseModel) -> Any:
-    return data.model_dump(mode="json")
 
 
 def _action(request: Request) -> Action:

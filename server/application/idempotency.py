@@ -5,36 +5,33 @@ all three are there or none is. ``group_commit`` keeps the same promise for many
 """
 
 import hashlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import (
     ColumnElement,
     Row,
-    TableValuedAlias,
-    bindparam,
     delete,
     func,
     literal_column,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from server.application.effect import Effect
 from server.application.hooks import Announce
 from server.contract.envelope import BY_REQUEST_ID, Reply, Request
 from server.contract.errors import ApiError, InProgress, KeyReused
 from server.contract.steps import Step
 from server.persistence.database import LOCK_NOT_AVAILABLE, Database, sqlstate
 from server.persistence.models import IdempotencyKey
-
-Effect = Callable[[AsyncConnection], Awaitable[Any]]
-"""What a write does, in the transaction that it is given. Returns the reply's data."""
+from server.persistence.rows import arrays, rows_of
 
 First = Row[str, str | None, str | None]
 """fingerprint, reply, kept_under"""
@@ -45,25 +42,11 @@ NAME = ("user_id", "resource_type", "key")
 KEYS = IdempotencyKey.__table__.columns
 
 
-def rows_of(*names: str) -> TableValuedAlias:
-    """Rows with these columns, from one array for each of them.
-
-    So one statement fits any number of rows, and is put together once: SQLAlchemy would compile a
-    list of ``VALUES`` again for every request, which takes longer than to execute it.
-    """
-    given = (bindparam(f"all_{name}", type_=ARRAY(KEYS[name].type)) for name in names)
-    return func.unnest(*given).table_valued(*names).render_derived(name="given")
-
-
-def arrays(names: tuple[str, ...], rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """The parameters of ``rows_of``."""
-    return {f"all_{name}": [row[name] for row in rows] for name in names}
-
-
-_CLAIMED = (*NAME, "fingerprint", "kept_under")
+_CLAIMED = [KEYS[name] for name in (*NAME, "fingerprint", "kept_under")]
+_GIVEN = rows_of(_CLAIMED)
 _CLAIM = (
     insert(IdempotencyKey)
-    .from_select(_CLAIMED, select(*rows_of(*_CLAIMED).columns))
+    .from_select(_CLAIMED, select(*(_GIVEN.columns[column.name] for column in _CLAIMED)))
     .on_conflict_do_nothing()
     .returning(*(KEYS[name] for name in NAME))
 )
@@ -117,13 +100,13 @@ class Claim:
         names = ("user_id", "resource_type", "key", "fingerprint")
         return {name: getattr(self, name) for name in names}
 
-    @property
+    @cached_property
     def rows(self) -> list[dict[str, Any]]:
         """All that it claims: its name, and beside a key its request's id, which leads there."""
         mine = self.row | {"kept_under": None}
         return [self.by_id.row | {"kept_under": self.key}, mine] if self.has_key else [mine]
 
-    @property
+    @cached_property
     def names(self) -> list[tuple[int, str, str]]:
         """The keys of its rows. All claim in this order, so that no two wait for each other."""
         claims = [self.by_id, self] if self.has_key else [self]

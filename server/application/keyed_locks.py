@@ -5,12 +5,19 @@ connections meanwhile, and soon no other request could get one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 
-class TooManyWaiting(Exception):
+class Busy(Exception):
+    """Others have this key."""
+
+    def __init__(self, key: Hashable) -> None:
+        super().__init__(f"{key} is in use.")
+        self.key = key
+
+
+class TooManyWaiting(Busy):
     """One more waiting request would keep unrelated ones from being worked on."""
 
 
@@ -29,34 +36,72 @@ class KeyedLocks:
         self._waiting = 0
         self._locks: dict[Hashable, _Lock] = {}
 
-    @asynccontextmanager
-    async def hold(self, key: Hashable, within: float) -> AsyncIterator[None]:
-        """Holds the lock of ``key`` for the length of the block; first come, first served.
+    def hold(self, keys: Sequence[Hashable], within: float) -> "_Hold":
+        """``async with`` it to hold the locks of these keys, taken in this order; first come, first
+        served.
 
-        Raises ``TooManyWaiting`` at once if there is no room to wait, and ``TimeoutError`` if the
-        lock was not free within ``within`` seconds.
+        Raises ``TooManyWaiting`` at once if there is no room to wait, and ``Busy`` if a lock was
+        not free within ``within`` seconds.
         """
+        return _Hold(self, keys, within)
+
+    async def take(self, key: Hashable, within: float) -> None:
         entry = self._locks.setdefault(key, _Lock())
         entry.users += 1
         try:
-            await self._acquire(entry.lock, within)
-            try:
-                yield
-            finally:
-                entry.lock.release()
-        finally:
-            entry.users -= 1
-            if not entry.users:
-                del self._locks[key]
+            await self._acquire(key, entry, within)
+        except BaseException:
+            self._leave(key, entry)
+            raise
 
-    async def _acquire(self, lock: asyncio.Lock, within: float) -> None:
-        if not lock.locked():
-            await lock.acquire()
+    def release(self, key: Hashable) -> None:
+        entry = self._locks[key]
+        entry.lock.release()
+        self._leave(key, entry)
+
+    def _leave(self, key: Hashable, entry: _Lock) -> None:
+        entry.users -= 1
+        if not entry.users:
+            del self._locks[key]
+
+    async def _acquire(self, key: Hashable, entry: _Lock, within: float) -> None:
+        if entry.users == 1:  # it is free, and there is no queue
+            await entry.lock.acquire()
             return
         if self._waiting >= self._room:
-            raise TooManyWaiting
+            raise TooManyWaiting(key)
         self._waiting += 1
         try:
-            await asyncio.wait_for(lock.acquire(), within)
+            await asyncio.wait_for(entry.lock.acquire(), within)
+        except TimeoutError:
+            raise Busy(key) from None
         finally:
             self._waiting -= 1
+
+
+class _Hold:
+    """A class, and no generator with a decorator: every write comes by, and this takes a third."""
+
+    __slots__ = ("_held", "_keys", "_locks", "_within")
+
+    def __init__(self, locks: KeyedLocks, keys: Sequence[Hashable], within: float) -> None:
+        self._locks = locks
+        self._keys = keys
+        self._within = within
+        self._held: list[Hashable] = []
+
+    async def __aenter__(self) -> None:
+        try:
+            for key in self._keys:
+                await self._locks.take(key, self._within)
+                self._held.append(key)
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        while self._held:
+            self._locks.release(self._held.pop())

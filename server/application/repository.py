@@ -1,11 +1,12 @@
 """What the handlers of all resources have in common: one row in, one row out, pages of rows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Executable,
     Select,
@@ -23,6 +24,7 @@ from server.application.pagination import Position, decode, encode
 from server.contract.errors import NotFound
 from server.contract.payloads.common import Page
 from server.contract.payloads.v2 import Sort
+from server.persistence.rows import NUMBER, arrays, rows_of
 
 Stored = TypeVar("Stored", bound=BaseModel)
 
@@ -58,12 +60,30 @@ class Repository(Generic[Stored]):
         # written is said with the values.
         this = self._id == bindparam("row_id")
         self._insert = insert(table).returning(*self._columns)
+        self._given = [column for column in table.columns if _is_given(column)]
+        given = rows_of(self._given)
+        in_order = select(*(given.c[each.name] for each in self._given)).order_by(given.c[NUMBER])
+        self._insert_all = (
+            insert(table)
+            .from_select([column.name for column in self._given], in_order)
+            .returning(*self._columns)
+        )
         self._select = select(*self._columns).where(this)
         self._update = update(table).where(this).returning(*self._columns)
         self._delete = delete(table).where(this).returning(*self._columns)
 
     async def add(self, connection: AsyncConnection, values: Mapping[str, Any]) -> Stored:
         return self._stored.model_validate((await connection.execute(self._insert, values)).one())
+
+    async def add_all(
+        self, connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]
+    ) -> list[Stored]:
+        """One statement for all of them; each row has a value for every column that the database
+        does not fill in itself. They are answered in the order given: PostgreSQL numbers the rows
+        of an INSERT … SELECT … ORDER BY in that order.
+        """
+        added = await connection.execute(self._insert_all, arrays(self._given, rows))
+        return [self._stored.model_validate(row) for row in sorted(added, key=lambda row: row.id)]
 
     async def get(self, connection: AsyncConnection, row_id: int) -> Stored:
         return await self._the_one(connection, self._select, row_id)
@@ -126,3 +146,7 @@ class Repository(Generic[Stored]):
         if row is None:
             raise NotFound(f"There is no {self._noun} {row_id}.", {"id": row_id})
         return self._stored.model_validate(row)
+
+
+def _is_given(column: Column[Any]) -> bool:
+    return column.identity is None and column.server_default is None

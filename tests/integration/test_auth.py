@@ -24,15 +24,6 @@ from server.settings import Settings
 from tests.support import BOOK, Caller
 
 
-@pytest.fixture
-async def reader(dispatcher: Dispatcher, database: Database) -> Caller:
-    """The calls of a user who may only read, with a key of her own."""
-    async with database.transaction() as connection:
-        await accounts.add_user(connection, "Rita", Role.READER, "a long password")
-        key = await accounts.make_key(connection, "Rita", "laptop")
-    return Caller(dispatcher, key)
-
-
 async def token_of(call: Caller, name: str = "Rita", password: str = "a long password") -> str:
     reply = await call("login", {"name": name, "password": password}, auth=None)
     assert reply.error is None, reply.error

@@ -20,6 +20,12 @@ async def create_book(connection: AsyncConnection, book: CreateBookV1) -> Stored
     return await BOOKS.add(connection, book.model_dump())
 
 
+async def create_books(
+    connection: AsyncConnection, books: list[CreateBookV1]
+) -> list[StoredBookV1]:
+    return await BOOKS.add_all(connection, [book.model_dump() for book in books])
+
+
 async def get_book(connection: AsyncConnection, book: Which) -> StoredBookV1:
     return await BOOKS.get(connection, book.id)
 
@@ -41,7 +47,7 @@ async def delete_book(connection: AsyncConnection, book: Which) -> Deleted:
 ACTIONS = [
     Action(ping, Nothing, reads=False),
     Action(login, Credentials, public=True),
-    Action(create_book, CreateBookV1, writes="book_v1"),
+    Action(create_book, CreateBookV1, writes="book_v1", many=create_books),
     Action(get_book, Which),
     Action(get_books, Page),
     Action(update_book, UpdateBookV1, writes="book_v1"),

@@ -44,6 +44,12 @@ async def create_author(connection: AsyncConnection, author: CreateAuthor) -> St
     return await AUTHORS.add(connection, author.model_dump())
 
 
+async def create_authors(
+    connection: AsyncConnection, authors: list[CreateAuthor]
+) -> list[StoredAuthor]:
+    return await AUTHORS.add_all(connection, [author.model_dump() for author in authors])
+
+
 async def get_author(connection: AsyncConnection, author: Which) -> StoredAuthor:
     return await AUTHORS.get(connection, author.id)
 
@@ -67,6 +73,12 @@ async def delete_author(connection: AsyncConnection, author: Which) -> Deleted:
 async def create_book(connection: AsyncConnection, book: CreateBookV2) -> StoredBookV2:
     with _refused_as({FOREIGN_KEY: _no_author(book.author_id), UNIQUE: _isbn_taken(book.isbn)}):
         return await BOOKS.add(connection, book.model_dump())
+
+
+async def create_books(
+    connection: AsyncConnection, books: list[CreateBookV2]
+) -> list[StoredBookV2]:
+    return await BOOKS.add_all(connection, [book.model_dump() for book in books])
 
 
 async def get_book(connection: AsyncConnection, book: Which) -> StoredBookV2:
@@ -132,12 +144,12 @@ def _refused_as(errors: Mapping[str, ApiError]) -> Iterator[None]:
 ACTIONS = [
     Action(ping, Nothing, reads=False),
     Action(login, Credentials, public=True),
-    Action(create_author, CreateAuthor, writes="author_v2"),
+    Action(create_author, CreateAuthor, writes="author_v2", many=create_authors),
     Action(get_author, Which),
     Action(get_authors, Page),
     Action(update_author, UpdateAuthor, writes="author_v2"),
     Action(delete_author, Which, writes="author_v2"),
-    Action(create_book, CreateBookV2, writes="book_v2"),
+    Action(create_book, CreateBookV2, writes="book_v2", many=create_books),
     Action(get_book, Which),
     Action(get_books, FindBooks),
     Action(update_book, UpdateBookV2, writes="book_v2"),
