@@ -103,8 +103,6 @@ class Dispatcher:
         action = _action(request)
         if action.public:
             return await self._login(action, request)
-        if not again:
-            self._admission.claimed(authentication.credentials(request))
         principal = await self._authenticate(request, again, on_behalf_of)
         payload = validate(action.payload, authentication.without_token(request.data))
         if action.writes is None:
@@ -128,35 +126,32 @@ class Dispatcher:
     async def _authenticate(
         self, request: Request, again: bool, on_behalf_of: str | None
     ) -> Principal:
-        principal = await self._known(request, again)
+        credentials = authentication.credentials(request)
+        if not again:
+            self._admission.claimed(credentials)
+        if credentials is None:
+            raise authentication.nothing_sent()
+        principal = await self._known(request, credentials)
+        if not again:
+            self._admission.proved(credentials, principal.user_id)
         if on_behalf_of is not None:
             async with self.database.reading() as connection:
                 principal = await act_for(connection, principal, on_behalf_of)
         await self._observe(Step.AUTHENTICATED, request.id)
         return principal
 
-    async def _known(self, request: Request, again: bool) -> Principal:
+    async def _known(self, request: Request, credentials: str) -> Principal:
         """Who sends it, as of now, or of a moment ago: see ``security.principal_cache``."""
-        credentials = authentication.credentials(request)
-        principal = None if credentials is None else self._principals.get(credentials)
-        if principal is None:
-            principal = await self._ask_who(request, credentials)
-        if not again and credentials is not None:
-            self._admission.proved(credentials, principal.user_id)
-        return principal
 
-    async def _ask_who(self, request: Request, credentials: str | None) -> Principal:
-        asked_at = self._principals.now()
-        try:
+        async def look_up() -> Principal:
             async with self.database.reading() as connection:
-                principal = await authentication.authenticate(connection, request, self._keys)
+                return await authentication.authenticate(connection, request, self._keys)
+
+        try:
+            return await self._principals.get(credentials, look_up)
         except Unauthorized:
-            if credentials is not None:
-                self._admission.failed(credentials)
+            self._admission.failed(credentials)
             raise
-        if credentials is not None:
-            self._principals.keep(credentials, principal, asked_at)
-        return principal
 
     async def _write(
         self, request: Request, claim: Claim, effect: Handled, can_wait: bool

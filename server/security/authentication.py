@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import case, func, select, update
+from sqlalchemy import bindparam, case, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,6 +20,13 @@ CONFIGURED = "API_KEY"
 """The user that every server has, and the label of that user's key from the settings."""
 REPLACED = "API_KEY, replaced"
 """The label of one that was configured before."""
+
+
+_BY_KEY = (
+    select(User.id, User.name, User.role, ApiKey.revoked_at)
+    .join(ApiKey)
+    .where(ApiKey.key_hash == bindparam("digest"))
+)
 
 
 def hashed(api_key: str) -> str:
@@ -46,7 +53,11 @@ async def authenticate(
     token = request.data.get(TOKEN_FIELD)
     if isinstance(token, str):
         return await tokens.read(connection, token, keys)
-    raise Unauthorized("Send an API key as `auth`, or a token as `data.auth_token`.")
+    raise nothing_sent()
+
+
+def nothing_sent() -> Unauthorized:
+    return Unauthorized("Send an API key as `auth`, or a token as `data.auth_token`.")
 
 
 async def _by_key(connection: AsyncConnection, api_key: SecretStr) -> Principal:
@@ -62,12 +73,7 @@ async def by_digest(connection: AsyncConnection, digest: str) -> Principal | Non
     How long the look-up takes tells a guesser about the digest of the guess, which leads to no key,
     and nothing about how near the guess came.
     """
-    statement = (
-        select(User.id, User.name, User.role, ApiKey.revoked_at)
-        .join(ApiKey)
-        .where(ApiKey.key_hash == digest)
-    )
-    user = (await connection.execute(statement)).one_or_none()
+    user = (await connection.execute(_BY_KEY, {"digest": digest})).one_or_none()
     if user is None:
         return None
     revoked = (

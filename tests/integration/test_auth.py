@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -151,22 +152,72 @@ async def test_a_revoked_key_is_refused_within_a_second(reader: Caller, database
     assert (await reader("ping")).outcome == "unauthorized"
 
 
+class LookUps:
+    """Answers with a principal as soon as it is allowed to, and counts how often it was asked."""
+
+    def __init__(self, end: Principal | Exception) -> None:
+        self.end = end
+        self.allowed = asyncio.Event()
+        self.allowed.set()
+        self.count = 0
+
+    async def __call__(self) -> Principal:
+        self.count += 1
+        await self.allowed.wait()
+        if isinstance(self.end, Exception):
+            raise self.end
+        return self.end
+
+
+ADA = Principal(1, "ada", "reader")
+
+
 async def test_who_is_known_is_not_looked_up_again_for_a_second() -> None:
     now = 100.0
-    cache = principal_cache.PrincipalCache(lambda: now)
-    someone = Principal(1, "ada", "reader")
-    cache.keep("digest", someone, asked_at=now)
+    cache, look_up = principal_cache.PrincipalCache(lambda: now), LookUps(ADA)
+    assert await cache.get("digest", look_up) == ADA
     now += principal_cache.LASTS / 2
-    assert cache.get("digest") == someone
+    assert (await cache.get("digest", look_up), look_up.count) == (ADA, 1)
     now += principal_cache.LASTS / 2
-    assert cache.get("digest") is None
+    assert (await cache.get("digest", look_up), look_up.count) == (ADA, 2)
 
 
 async def test_who_was_refused_is_looked_up_each_time() -> None:
-    cache = principal_cache.PrincipalCache()
-    revoked = Principal(1, "ada", "reader", Unauthorized("This key is revoked."))
-    cache.keep("digest", revoked, cache.now())
-    assert cache.get("digest") is None
+    revoked = replace(ADA, barred=Unauthorized("This key is revoked."))
+    cache, look_up = principal_cache.PrincipalCache(), LookUps(revoked)
+    for count in (1, 2):
+        assert (await cache.get("digest", look_up), look_up.count) == (revoked, count)
+
+
+@pytest.mark.parametrize("end", [ADA, Unauthorized("This key is not known.")])
+async def test_all_that_ask_at_once_share_one_look_up_but_with_no_other_caller(
+    end: Principal | Exception,
+) -> None:
+    cache, look_up, anothers = principal_cache.PrincipalCache(), LookUps(end), LookUps(ADA)
+    look_up.allowed.clear()
+    gone, *others = [asyncio.ensure_future(cache.get("digest", look_up)) for _ in range(64)]
+    assert await cache.get("another digest", anothers) == ADA
+    gone.cancel()
+    look_up.allowed.set()
+    assert set(await asyncio.gather(*others, return_exceptions=True)) == {end}
+    assert (look_up.count, anothers.count) == (1, 1)
+
+
+async def test_a_look_up_that_began_a_second_ago_is_not_joined() -> None:
+    """A key may have been revoked since: ``server.admin`` said so, and nothing opens with it."""
+    now = 100.0
+    cache, slow = principal_cache.PrincipalCache(lambda: now), LookUps(ADA)
+    slow.allowed.clear()
+    first = asyncio.ensure_future(cache.get("digest", slow))
+    await asyncio.sleep(0)
+    now += principal_cache.LASTS
+    revoked = LookUps(Unauthorized("This key is revoked."))
+    with pytest.raises(Unauthorized):
+        await cache.get("digest", revoked)
+    slow.allowed.set()
+    assert await first == ADA
+    with pytest.raises(Unauthorized):
+        await cache.get("digest", revoked)
 
 
 async def test_another_configured_key_revokes_the_one_before(

@@ -3,6 +3,7 @@
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Protocol
 
 from aio_pika import DeliveryMode, Message
@@ -134,7 +135,7 @@ class Delivery:
         flat = [each for each in given if _is_flat(each)] if isinstance(given, list) else []
         return flat if len(str(flat)) <= LARGEST_HEADERS else []
 
-    @property
+    @cached_property
     def reply_to(self) -> str | None:
         """Where the reply goes, or None if the sender named no queue of its own.
 
