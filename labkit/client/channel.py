@@ -1,7 +1,6 @@
 """One connection of the client: a channel, a reply queue, and a sign for when they are lost."""
 
 import asyncio
-import uuid
 from collections.abc import Callable
 from enum import Enum, auto
 from itertools import takewhile
@@ -16,6 +15,7 @@ from server.contract.envelope import JSON
 from server.contract.frames import Properties
 from server.contract.headers import PARKED, REPLAYED
 from server.contract.lane import Delivered, Lane
+from server.contract.message_id import new_message_id
 from server.contract.topology import REQUESTS
 
 OnReply = Callable[[str | None, bytes, bool, bool], None]
@@ -108,7 +108,7 @@ class Link:
         self, body: bytes, correlation_id: str, headers: dict[str, Any], on_outcome: OnOutcome
     ) -> None:
         """Returns at once; ``on_outcome`` is called with what the broker says."""
-        message_id = uuid.uuid4().hex
+        message_id = new_message_id()
         properties = Properties(
             content_type=JSON,
             correlation_id=correlation_id,

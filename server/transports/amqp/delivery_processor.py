@@ -10,7 +10,6 @@ and ``once()`` knows whether it was applied.
 """
 
 import time
-import uuid
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -34,6 +33,7 @@ from server.contract.errors import (
 from server.contract.frames import Properties
 from server.contract.headers import PARKED, REPLAYED
 from server.contract.lane import Delivered, Lane
+from server.contract.message_id import new_message_id
 from server.contract.steps import Step
 from server.settings import Settings
 from server.transports.amqp.dead_letters import DeadLetters
@@ -158,7 +158,7 @@ class DeliveryProcessor:
         properties = Properties(
             content_type=JSON,
             correlation_id=delivery.message.correlation_id or request_id,
-            message_id=uuid.uuid4().hex,
+            message_id=new_message_id(),
             delivery_mode=DeliveryMode.NOT_PERSISTENT,
             headers={REPLAYED: True} if reply.replayed else {PARKED: True} if reply.parked else {},
         )
