@@ -1,4 +1,4 @@
-"""`make bench`: how fast it is, beside others that do the same. Under 10 minutes.
+"""`make bench`: how fast it is, beside others that do the same. About 10 minutes.
 
 It has a RabbitMQ and a PostgreSQL of its own; other programs that run make it worse. The figures go
 to bench/results.json, and into docs/performance.md with a picture.
@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from bench import contest, pages, report
+from bench import amounts, contest, pages, report, starts
 from labkit.services import ports, separate
 from labkit.services.environment import ROOT
 from labkit.services.private import private_services
@@ -22,18 +22,23 @@ async def main() -> None:
     print(__doc__)  # noqa: T201
     print("  installing the others …", flush=True)  # noqa: T201
     python = separate.environment(PEERS, ROOT / "bench" / "peers" / "requirements.txt")
-    rows = contest.rows(python)
     with tempfile.TemporaryDirectory() as folder:
         async with private_services(Path(folder) / "home") as services:
-            environment = {**os.environ, **services, "RATE_LIMIT": UNLIMITED}
-            environment["REST_PORT"] = str(ports.any_free())
-            environment["REST_URL"] = f"http://127.0.0.1:{environment['REST_PORT']}"
-            async with contest.servers(rows, environment, Path(folder)):
-                results = await contest.measure(rows, environment)
-    report.write(results)
-    print(report.table(results))  # noqa: T201
-    print(pages.__doc__)  # noqa: T201
-    print((await pages.main()).to_string())  # noqa: T201
+            results = await _contest(python, services, Path(folder))
+            os.environ.update(services)  # labs are opened on them
+            figures = await amounts.main() | await starts.main(Path(folder))
+    figures |= await pages.main()
+    report.write(results, figures)
+    print(report.tables(results, figures))  # noqa: T201
+
+
+async def _contest(python: Path, services: dict[str, str], folder: Path) -> report.Results:
+    rows = contest.rows(python)
+    environment = {**os.environ, **services, "RATE_LIMIT": UNLIMITED}
+    environment["REST_PORT"] = str(ports.any_free())
+    environment["REST_URL"] = f"http://127.0.0.1:{environment['REST_PORT']}"
+    async with contest.servers(rows, environment, folder):
+        return await contest.measure(rows, environment)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from labkit.services.environment import ROOT
 
 PEERS = ROOT / "bench" / "peers"
 ROUNDS = 3
-SECONDS = 2.0
+SECONDS = 1.5
 START = 30.0
 """Seconds that a server has until it says that it is ready."""
 
@@ -51,12 +51,13 @@ class Row:
     contenders: tuple[Contender, ...]
 
 
-def _peer(python: Path, name: str, script: str) -> Contender:
+def peer(python: Path, name: str, script: str) -> Contender:
     command = (str(python), str(PEERS / script))
     return Contender(name, (*command, "client"), (*command, "server"))
 
 
-def _ours(transport: str, action: str, name: str) -> Contender:
+def ours(transport: str, action: str, name: str) -> Contender:
+    """``transport`` is ``amqp`` or ``rest``."""
     client = (sys.executable, "-m", "bench.ours", transport, action)
     role = "worker" if transport == "amqp" else "rest"
     server = (sys.executable, "-m", "server", role)
@@ -66,20 +67,20 @@ def _ours(transport: str, action: str, name: str) -> Contender:
 def rows(python: Path) -> list[Row]:
     """`python` is the one that has the peers installed."""
     echo = (
-        _ours("amqp", "ping", "ours"),
-        _ours("rest", "ping", "rest"),
-        _peer(python, "aio_pika_rpc", "aio_pika_rpc.py"),
-        _peer(python, "faststream", "faststream_request.py"),
-        _peer(python, "celery", "celery_rpc.py"),
-        _peer(python, "plain", "plain.py"),
-        _peer(python, "floor", "floor.py"),
+        ours("amqp", "ping", "ours"),
+        ours("rest", "ping", "rest"),
+        peer(python, "aio_pika_rpc", "aio_pika_rpc.py"),
+        peer(python, "faststream", "faststream_request.py"),
+        peer(python, "celery", "celery_rpc.py"),
+        peer(python, "plain", "plain.py"),
+        peer(python, "floor", "floor.py"),
     )
     create = (
-        _ours("amqp", "create_book", "ours"),
-        _ours("rest", "create_book", "rest"),
-        _peer(python, "bare", "bare.py"),
+        ours("amqp", "create_book", "ours"),
+        ours("rest", "create_book", "rest"),
+        peer(python, "bare", "bare.py"),
     )
-    books = (_ours("amqp", "get_books", "ours"), _ours("rest", "get_books", "rest"))
+    books = (ours("amqp", "get_books", "ours"), ours("rest", "get_books", "rest"))
     together = {"echo": echo, "create": create, "get_books": books}
     closed = [
         Row(f"{name}_{number}", "closed", number, contenders)

@@ -21,17 +21,27 @@ Results = dict[str, dict[str, list[Figures]]]
 """Row, contender → the figures of each round."""
 
 
-def write(results: Results) -> None:
+def write(results: Results, figures: dict[str, float]) -> None:
     """Replaces what the run before has left."""
-    RESULTS.write_text(json.dumps(_document(results), indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(_document(results, figures), indent=1) + "\n", encoding="utf-8")
     page = PAGE.read_text(encoding="utf-8")
     before, _, rest = page.partition(BEGIN)
     after = rest.partition(END)[2]
-    PAGE.write_text(before + BEGIN + table(results) + END + after, encoding="utf-8")
+    PAGE.write_text(before + BEGIN + tables(results, figures) + END + after, encoding="utf-8")
     _draw(results)
 
 
-def _document(results: Results) -> dict[str, object]:
+def tables(results: Results, figures: dict[str, float]) -> str:
+    """In Markdown: the contest, and the other figures by name, which ends in the unit."""
+    rows = [f"| {name} | {_readable(value)} |" for name, value in figures.items()]
+    return "\n".join([table(results), "| one process, or one lab | |", "|---|---|", *rows, ""])
+
+
+def _readable(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
+
+
+def _document(results: Results, figures: dict[str, float]) -> dict[str, object]:
     middle = {
         row: {name: medians(rounds) for name, rounds in contenders.items()}
         for row, contenders in results.items()
@@ -45,6 +55,7 @@ def _document(results: Results) -> dict[str, object]:
         "echo_1_ms": _of(middle, "echo_1", "p50_ms"),
         "create_64": _of(middle, "create_64", "calls_s"),
         "create_1_ms": _of(middle, "create_1", "p50_ms"),
+        "others": {name: round(value, 3) for name, value in figures.items()},
         "rounds": results,
     }
 

@@ -11,9 +11,9 @@ One write's trouble is not the others'. One that was made before, is refused, or
 another worker has locked, undoes the transaction; the others share another one, and it is done by
 itself, with ``once()``. One that fails is not done again here: that is its transport's to decide.
 
-In a shared transaction effects come one after the other. That pays as long as they are quick. If
-they are not, the transaction is undone, and for a while each write is done by itself, side by side
-with others.
+Effects of one kind are one statement where there is one for many; others come one after the other.
+That pays as long as they are quick. If they are not, the transaction is undone, and for a while
+each write is done by itself, side by side with others.
 """
 
 import asyncio

@@ -1,10 +1,12 @@
 """A real scrape of a real worker: it says what the log says."""
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import aio_pika
 import httpx
@@ -98,6 +100,32 @@ async def test_a_port_that_is_taken_is_said_in_a_sentence(place: str) -> None:
     async with Lab.open(place, metrics_port=port) as lab:
         with pytest.raises(WorkerFailed, match="METRICS_PORT"):
             await lab.start_workers(1)
+
+
+async def test_a_worker_that_waits_for_its_database_can_be_scraped(tmp_path: Path) -> None:
+    """That is when an operator looks."""
+    log = tmp_path / "log"
+    environment = os.environ | {
+        "AMQP_URL": os.environ["SERVER_AMQP_URL"],
+        "DATABASE_URL": "postgresql://lab@127.0.0.1:1/lab",
+        "METRICS_PORT": "0",
+    }
+    with log.open("wb") as output:
+        worker = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "server", "worker"), env=environment, stdout=output
+        )
+    try:
+
+        async def served() -> str | None:
+            return next((e["url"] for e in events([log]) if e["event"] == "metrics"), None)
+
+        url = await eventually(served)
+        async with httpx.AsyncClient(trust_env=False) as http:
+            assert "library_requests" in (await http.get(url)).raise_for_status().text
+        assert "ready" not in [event["event"] for event in events([log])]
+    finally:
+        worker.kill()
+        await worker.wait()
 
 
 def test_switched_off_it_is_not_even_imported() -> None:

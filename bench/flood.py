@@ -1,0 +1,68 @@
+"""Messages by the hundred thousand, published as fast as the broker confirms them."""
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+
+from aio_pika.exceptions import QueueEmpty
+
+from server.contract.connection import connect
+from server.contract.frames import Properties
+
+AT_A_TIME = 1000
+"""Messages that are published before the first of them is confirmed."""
+LOOK = 0.1
+"""Seconds between two looks at a queue."""
+
+Messages = Iterable[tuple[Properties, bytes]]
+
+
+async def publish(url: str, queue: str, messages: Messages) -> None:
+    """Returns once the broker has all of them. Raises ``RuntimeError`` if it refuses one."""
+    async with await connect(url) as connection:
+        channel = await connection.channel(publisher_confirms=True)
+        lane = await connection.lane(channel)
+        confirmed, moved = 0, asyncio.Event()
+
+        def confirm(tag: int, multiple: bool, taken: bool) -> None:
+            nonlocal confirmed
+            if not taken:
+                raise RuntimeError(f"{queue} takes no more messages.")
+            confirmed = tag if multiple else confirmed + 1
+            moved.set()
+
+        lane.on_confirm = confirm
+        published = 0
+        for published, (properties, body) in enumerate(messages, 1):
+            lane.publish(queue, properties, body)
+            while published - confirmed >= AT_A_TIME:
+                moved.clear()
+                await moved.wait()
+        while confirmed < published:
+            moved.clear()
+            await moved.wait()
+
+
+async def depth(url: str, queue: str) -> int:
+    """Messages that are ready."""
+    async with await connect(url) as connection:
+        channel = await connection.channel()
+        declared = await channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+
+async def reaches(url: str, queue: str, count: int, *, at_most: bool) -> None:
+    """Returns once there are at least, or at most, so many ready messages in the queue."""
+    while (now := await depth(url, queue)) != count and (now > count) == at_most:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK)
+
+
+async def first(url: str, queue: str) -> tuple[Properties, bytes]:
+    """The first message of the queue, which keeps it."""
+    async with await connect(url) as connection:
+        channel = await connection.channel()
+        with suppress(QueueEmpty):
+            message = await (await channel.get_queue(queue)).get()
+            await message.nack(requeue=True)
+            return message.properties, message.body
+    raise RuntimeError(f"{queue} is empty.")
