@@ -16,7 +16,7 @@ from labkit import Lab
 from labkit.client.amqp import AsyncAPIClient
 from labkit.services.environment import ROOT
 from labkit.workers import Found
-from server.contract.frames import Properties
+from server.contract.properties import Properties
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 
 MANY = 100_000

@@ -7,7 +7,7 @@ from contextlib import suppress
 from aio_pika.exceptions import QueueEmpty
 
 from server.contract.connection import connect
-from server.contract.frames import Properties
+from server.contract.properties import Properties
 
 AT_A_TIME = 1000
 """Messages that are published before the first of them is confirmed."""

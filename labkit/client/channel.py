@@ -12,10 +12,10 @@ from aio_pika.abc import AbstractIncomingMessage, DeliveryMode
 from server.contract import brokers
 from server.contract.connection import Connection, connect, heartbeat
 from server.contract.envelope import JSON
-from server.contract.frames import Properties
 from server.contract.headers import PARKED, REPLAYED
 from server.contract.lane import Delivered, Lane
 from server.contract.message_id import new_message_id
+from server.contract.properties import Properties
 from server.contract.topology import REQUESTS
 
 OnReply = Callable[[str | None, bytes, bool, bool], None]

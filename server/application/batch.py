@@ -123,16 +123,15 @@ async def _apply_all(
 
 
 def _kinds(batch: list[Write]) -> tuple[dict[ManyHandler, dict[Write, Handled]], list[Write]]:
-    """The writes that can be one statement, and those that have to have their own."""
+    """The writes that can be one statement with others, and those that have their own."""
     kinds: dict[ManyHandler, dict[Write, Handled]] = {}
-    others: list[Write] = []
     for write in batch:
         effect = write.effect
         if isinstance(effect, Handled) and effect.action.many is not None:
             kinds.setdefault(effect.action.many, {})[write] = effect
-        else:
-            others.append(write)
-    return kinds, others
+    kinds = {many: writes for many, writes in kinds.items() if len(writes) > 1}
+    as_one = {write for writes in kinds.values() for write in writes}
+    return kinds, [write for write in batch if write not in as_one]
 
 
 async def _apply_as_one(

@@ -13,8 +13,7 @@ Source: https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, 4.2.3 and 1.8.
 
 import struct
 
-from pamqp import commands
-from pamqp.header import ContentHeader
+from server.contract.properties import Properties, write_properties
 
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 """Kinds of frames."""
@@ -31,10 +30,6 @@ PUBLISH, RETURN, DELIVER, ACK, REJECT, NACK = (
 _PUBLISH_ON_DEFAULT_EXCHANGE = PUBLISH + b"\0\0" + b"\0"  # reserved, and the empty name
 _TAG_AND_FLAGS = struct.Struct(">QB")
 _MULTIPLE, _REQUEUE, _MANDATORY = 1, 1, 1
-_CONTENT_START = struct.Struct(">HHQ")
-"""Class, weight (unused), and the size of the whole body."""
-
-Properties = commands.Basic.Properties
 
 
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
@@ -58,7 +53,7 @@ def publish(
     name = queue.encode()
     flags = bytes([_MANDATORY if mandatory else 0])
     method = _PUBLISH_ON_DEFAULT_EXCHANGE + bytes([len(name)]) + name + flags
-    header = ContentHeader(0, len(body), properties).marshal()
+    header = write_properties(len(body), properties)
     largest = frame_max - OVERHEAD
     pieces = [body[at : at + largest] for at in range(0, len(body), largest)]
     return b"".join(
@@ -90,11 +85,3 @@ def confirm(payload: bytes) -> tuple[int, bool]:
     """Of ``basic.ack`` and ``basic.nack``: the tag, and whether all before it are meant, too."""
     tag, flags = _TAG_AND_FLAGS.unpack_from(payload, len(ACK))
     return tag, bool(flags & _MULTIPLE)
-
-
-def content(payload: bytes) -> tuple[int, Properties]:
-    """Of a header: the size of the body in bytes, and the properties."""
-    header = ContentHeader()
-    header.unmarshal(payload)
-    (_, _, size) = _CONTENT_START.unpack_from(payload)
-    return size, header.properties

@@ -21,7 +21,7 @@ from aiormq.exceptions import AMQPConnectionError
 from yarl import URL
 
 from server.contract import frames
-from server.contract.frames import Properties
+from server.contract.properties import Properties, read_properties
 
 HEARTBEAT_AFTER = 1.0
 """Seconds. aiormq sees none of the messages: so often it is shown that the broker is alive."""
@@ -131,7 +131,7 @@ class Lane:
         if not self._method:  # the content of an answer to aio-pika, to basic.get
             return False
         if kind == frames.HEADER:
-            self._size, self._properties = frames.content(payload)
+            self._size, self._properties = read_properties(payload)
         else:
             self._body.append(payload)
             self._size -= len(payload)

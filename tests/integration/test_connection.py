@@ -12,7 +12,7 @@ import structlog
 from labkit.client.channel import Link
 from labkit.services import ports
 from server.application.dispatcher import Dispatcher
-from server.contract.frames import Properties
+from server.contract.properties import Properties
 from server.settings import Settings
 from server.transports.amqp.direct_reply import MOST_WAITING, DirectReplies
 from server.transports.amqp.worker import FIRST_PAUSE, Worker

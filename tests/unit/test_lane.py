@@ -9,8 +9,8 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from server.contract import frames
-from server.contract.frames import Properties
 from server.contract.lane import Acknowledgements, Delivered, Lane, Tap
+from server.contract.properties import Properties
 
 CHANNEL, OTHER = 1, 2
 FRAME_MAX = 4096

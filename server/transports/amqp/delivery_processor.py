@@ -30,10 +30,10 @@ from server.contract.errors import (
     TooLarge,
     Unavailable,
 )
-from server.contract.frames import Properties
 from server.contract.headers import PARKED, REPLAYED
 from server.contract.lane import Delivered, Lane
 from server.contract.message_id import new_message_id
+from server.contract.properties import Properties
 from server.contract.steps import Step
 from server.settings import Settings
 from server.transports.amqp.dead_letters import DeadLetters

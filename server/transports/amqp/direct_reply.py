@@ -14,7 +14,7 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
 from server.contract.connection import connect
-from server.contract.frames import Properties
+from server.contract.properties import Properties
 
 ADDRESS = "amq.rabbitmq.reply-to."
 TIMEOUT = 5

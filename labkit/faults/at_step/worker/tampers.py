@@ -11,8 +11,8 @@ from typing import Any
 
 from labkit.faults.at_step.plan import Order, Plan
 from server.contract.envelope import Reply
-from server.contract.frames import Properties
 from server.contract.lane import Delivered
+from server.contract.properties import Properties
 from server.contract.topology import REQUESTS
 from server.transports.amqp.delivery import Delivery
 from server.transports.amqp.delivery_processor import DeliveryProcessor
