@@ -23,6 +23,22 @@ NEEDS_NONE = "unit"
 """The folder of the tests that need no service."""
 DEADLINE = 120.0
 FOLDER = "LAB_TEST_HOME"
+MEMORY = "/dev/shm"
+ROOM = 4 * 2**30
+"""Bytes that the services of a run may need."""
+
+
+def _prefer_memory() -> None:
+    """What lives as long as the run is kept in memory, where there is room: a database is made of
+    three hundred files. Who has set ``TMPDIR`` knows better.
+    """
+    if "TMPDIR" in os.environ or not Path(MEMORY).is_dir():
+        return
+    system = os.statvfs(MEMORY)
+    is_usable = os.access(MEMORY, os.W_OK) and not system.f_flag & (os.ST_NOEXEC | os.ST_RDONLY)
+    if is_usable and system.f_bavail * system.f_frsize > ROOM:
+        os.environ["TMPDIR"] = MEMORY
+        tempfile.tempdir = None  # it was asked for before
 
 
 class ServicesOnDemand:
@@ -34,6 +50,7 @@ class ServicesOnDemand:
         self._thread: threading.Thread | None = None
         self._known = False
         if not hasattr(config, "workerinput"):
+            _prefer_memory()
             made = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-"))
             os.environ[FOLDER] = made
             self._thread = threading.Thread(target=self._serve, args=(Path(made),), daemon=True)
