@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 import httpx
 
 from labkit.errors import BrokerAway, NoStatistics
+from labkit.services.http_client import http_client
 from labkit.services.node import COUNT_EVERY, QUORUM_TICK
 from labkit.services.permissions import EVERYTHING, Rights
 from server.contract import brokers
@@ -202,12 +203,9 @@ class _Node:
     def at(cls, address: SplitResult, timeout: float) -> Self:
         where = address.netloc.rpartition("@")[2]
         # The password goes into the client, not into URLs: errors and logs quote those.
-        http = httpx.AsyncClient(
-            base_url=f"{address.scheme}://{where}/api/",
-            auth=(unquote(address.username or "guest"), unquote(address.password or "guest")),
-            timeout=timeout,
-            trust_env=False,  # a proxy of the student's is no place for the operator's password
-        )
+        url = f"{address.scheme}://{where}/api/"
+        login = (unquote(address.username or "guest"), unquote(address.password or "guest"))
+        http = http_client(url, base_url=url, auth=login, timeout=timeout)
         return cls(where, http)
 
 

@@ -18,6 +18,7 @@ from server.contract import brokers
 from server.contract.connection import connect
 
 from labkit.services.errors import ServiceError
+from labkit.services.http_client import http_client
 
 TIMEOUT = 5.0
 """Seconds for one try."""
@@ -94,13 +95,10 @@ async def rest(url: str) -> str:
 
 
 async def ask(url: str, headers: Mapping[str, str] | None = None, *, body: Any = None) -> Any:
-    """The JSON that is at `url`, or what is said to a `body` that is posted there.
-
-    Never through a proxy: `HTTP_PROXY` is common in schools, and 127.0.0.1 is not its business.
-    """
+    """The JSON that is at `url`, or what is said to a `body` that is posted there."""
     method = "GET" if body is None else "POST"
     try:
-        async with httpx.AsyncClient(trust_env=False, timeout=TIMEOUT) as http:
+        async with http_client(url, timeout=TIMEOUT) as http:
             response = await http.request(method, url, headers=headers, json=body)
         response.raise_for_status()
         return response.json() if response.content else None
