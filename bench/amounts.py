@@ -18,6 +18,7 @@ from labkit.services.environment import ROOT
 from labkit.workers import Found
 from server.contract.properties import Properties
 from server.contract.topology import DEAD_LETTERS, REQUESTS
+from server.contract.vouching import user_of
 
 MANY = 100_000
 WORKERS = (1, 2, 4)
@@ -95,7 +96,8 @@ async def _dead_letters(lab: Lab) -> Amounts:
     await flood.publish(lab.amqp_url, REQUESTS, [(properties, body)])
     await flood.reaches(lab.amqp_url, DEAD_LETTERS, 1, at_most=False)
     letter = await flood.first(lab.amqp_url, DEAD_LETTERS)
-    await flood.publish(lab.amqp_url, DEAD_LETTERS, _copies(*letter))
+    copies = _copies(user_of(lab.amqp_url), *letter)
+    await flood.publish(lab.amqp_url, DEAD_LETTERS, copies)
     desk = lab.dead_letters
     work: dict[str, Callable[[], Awaitable[Any]]] = {
         "listed": desk.list,
@@ -114,11 +116,11 @@ def _pings(api_key: str, reply_to: str | None) -> Iterator[tuple[Properties, byt
         yield properties, json.dumps(request).encode()
 
 
-def _copies(letter: Properties, body: bytes) -> Iterator[tuple[Properties, bytes]]:
-    """All that are missing of ``MANY``."""
+def _copies(user: str, letter: Properties, body: bytes) -> Iterator[tuple[Properties, bytes]]:
+    """All that are missing of ``MANY``, from this user of the broker's."""
     for number in range(1, MANY):
         properties = copy(letter)
-        properties.message_id = f"copy {number}"
+        properties.message_id, properties.user_id = f"copy {number}", user
         yield properties, body
 
 

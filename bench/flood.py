@@ -18,29 +18,33 @@ Messages = Iterable[tuple[Properties, bytes]]
 
 
 async def publish(url: str, queue: str, messages: Messages) -> None:
-    """Returns once the broker has all of them. Raises ``RuntimeError`` if it refuses one."""
+    """Returns once the broker has all of them. Raises ``RuntimeError`` if it does not take one."""
     async with await connect(url) as connection:
         channel = await connection.channel(publisher_confirms=True)
         lane = await connection.lane(channel)
-        confirmed, moved = 0, asyncio.Event()
+        published, confirmed, refused = 0, 0, False
+        moved = asyncio.Event()
 
         def confirm(tag: int, multiple: bool, taken: bool) -> None:
-            nonlocal confirmed
-            if not taken:
-                raise RuntimeError(f"{queue} takes no more messages.")
+            nonlocal confirmed, refused
             confirmed = tag if multiple else confirmed + 1
+            refused |= not taken
             moved.set()
 
-        lane.on_confirm = confirm
-        published = 0
-        for published, (properties, body) in enumerate(messages, 1):
-            lane.publish(queue, properties, body)
-            while published - confirmed >= AT_A_TIME:
+        async def at_most(unconfirmed: int) -> None:
+            while published - confirmed > unconfirmed:
                 moved.clear()
                 await moved.wait()
-        while confirmed < published:
-            moved.clear()
-            await moved.wait()
+                if refused or channel.is_closed:
+                    raise RuntimeError(f"{queue} does not take such messages, or no more of them.")
+
+        lane.on_confirm = confirm
+        channel.close_callbacks.add(lambda *_: moved.set())
+        for properties, body in messages:
+            lane.publish(queue, properties, body)
+            published += 1
+            await at_most(AT_A_TIME)
+        await at_most(0)
 
 
 async def depth(url: str, queue: str) -> int:
