@@ -20,7 +20,7 @@ from labkit.services.environment import ROOT
 
 PEERS = ROOT / "bench" / "peers"
 ROUNDS = 3
-SECONDS = 1.0
+SECONDS = 2.0
 START = 30.0
 """Seconds that a server has until it says that it is ready."""
 
