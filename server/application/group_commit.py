@@ -50,7 +50,7 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[Write] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any] | None] = set()
         self._slow_until = float("-inf")
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
@@ -60,9 +60,7 @@ class GroupCommit:
         write = Write(claim, effect, announce)
         self._waiting.append(write)
         if len(self._running) < self._database.sharing:
-            task = asyncio.create_task(self._run())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running.add(asyncio.create_task(self._run()))
         reply = await write.reply
         if write.is_shared:
             await announce(Step.COMMITTED)
@@ -72,14 +70,22 @@ class GroupCommit:
         return self._database.commit_batch > 1 and time.monotonic() >= self._slow_until
 
     async def _run(self) -> None:
-        """Until no write waits."""
-        while batch := self._next():
-            try:
-                await self._commit(batch, SHARED_AGAIN)
-            except BaseException as error:
-                for write in batch:
-                    write.fails(error)
-                raise
+        """Until no write waits. It counts as running no longer than that: not a turn of the event
+        loop more, in which a write could come that nothing would take.
+        """
+        try:
+            while batch := self._next():
+                await self._work_off(batch)
+        finally:
+            self._running.remove(asyncio.current_task())
+
+    async def _work_off(self, batch: list[Write]) -> None:
+        try:
+            await self._commit(batch, SHARED_AGAIN)
+        except BaseException as error:
+            for write in batch:
+                write.fails(error)
+            raise
 
     def _next(self) -> list[Write]:
         """Those that wait, up to the largest batch. No two have a name in common: of those the

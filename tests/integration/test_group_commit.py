@@ -223,6 +223,25 @@ async def test_as_many_writes_share_a_transaction_as_the_setting_says(
     await database.close()
 
 
+@pytest.mark.parametrize("callers", [1, 2, 3, 8])
+@pytest.mark.parametrize("pool_size", [2, 10])
+async def test_no_write_is_left_waiting_by_the_transaction_that_just_ended(
+    settings: Settings, dispatcher: object, pool_size: int, callers: int
+) -> None:
+    """A caller's next write comes at the very moment when its last one has its reply."""
+    database = Database(settings.model_copy(update={"pool_size": pool_size}))
+    writes = Writes(database)
+
+    async def one_after_the_other(caller: int) -> None:
+        for number in range(30):
+            await writes.make(f"{caller} {number}")
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*map(one_after_the_other, range(callers)))
+    assert len(await writes.titles()) == 30 * callers
+    await database.close()
+
+
 async def test_slow_writes_do_not_wait_for_each_other(writes: Writes) -> None:
     async def slow(transaction: AsyncConnection) -> Any:
         await transaction.execute(text("SELECT pg_sleep(0.2)"))
