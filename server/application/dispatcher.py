@@ -6,6 +6,8 @@ What they may do is asked last. A request that was applied has its outcome, even
 token has expired since, and it comes again because a reply was lost.
 """
 
+from dataclasses import replace
+
 from pydantic import BaseModel
 
 from server.application.effect import Effect, Handled, as_json
@@ -163,7 +165,10 @@ class Dispatcher:
         row = getattr(effect.payload, "id", None)
         keys = claim.names if row is None else [*claim.names, (claim.resource_type, row)]
         try:
-            async with self._locks.hold(keys, self.database.lock_timeout):
+            async with self._locks.hold(keys, self.database.lock_timeout) as others_had:
+                if any(key in claim.names for key in others_had):
+                    # It is there now. In a shared transaction it would only undo the others' work.
+                    claim = replace(claim, is_repeated=True)
                 return await self.once(claim, effect, announcing(self._observe, request.id))
         except Busy as busy:
             if can_wait and isinstance(busy, TooManyWaiting):

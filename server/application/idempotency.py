@@ -66,7 +66,7 @@ class Claim:
     fingerprint: str
     request_id: str
     is_repeated: bool = False
-    """It may have been made before, by a worker that is still at it."""
+    """It may have been made before, here or by a worker that is still at it."""
 
     @classmethod
     def of(

@@ -38,18 +38,19 @@ class KeyedLocks:
 
     def hold(self, keys: Sequence[Hashable], within: float) -> "_Hold":
         """``async with`` it to hold the locks of these keys, taken in this order; first come, first
-        served.
+        served. It gives the keys that others had when it came.
 
         Raises ``TooManyWaiting`` at once if there is no room to wait, and ``Busy`` if a lock was
         not free within ``within`` seconds.
         """
         return _Hold(self, keys, within)
 
-    async def take(self, key: Hashable, within: float) -> None:
+    async def take(self, key: Hashable, within: float) -> bool:
+        """Whether others had it."""
         entry = self._locks.setdefault(key, _Lock())
         entry.users += 1
         try:
-            await self._acquire(key, entry, within)
+            return await self._acquire(key, entry, within)
         except BaseException:
             self._leave(key, entry)
             raise
@@ -64,15 +65,16 @@ class KeyedLocks:
         if not entry.users:
             del self._locks[key]
 
-    async def _acquire(self, key: Hashable, entry: _Lock, within: float) -> None:
+    async def _acquire(self, key: Hashable, entry: _Lock, within: float) -> bool:
         if entry.users == 1:  # it is free, and there is no queue
             await entry.lock.acquire()
-            return
+            return False
         if self._waiting >= self._room:
             raise TooManyWaiting(key)
         self._waiting += 1
         try:
             await asyncio.wait_for(entry.lock.acquire(), within)
+            return True
         except TimeoutError:
             raise Busy(key) from None
         finally:
@@ -90,11 +92,14 @@ class _Hold:
         self._within = within
         self._held: list[Hashable] = []
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> list[Hashable]:
+        others_had = []
         try:
             for key in self._keys:
-                await self._locks.take(key, self._within)
+                if await self._locks.take(key, self._within):
+                    others_had.append(key)
                 self._held.append(key)
+            return others_had
         except BaseException:
             self._release()
             raise

@@ -116,3 +116,19 @@ async def test_a_reader_among_librarians_is_refused_alone(call: Caller, reader: 
         call("create_book", BOOK), reader("create_book", BOOK), call("create_book", BOOK)
     )
     assert [end.outcome for end in ends] == ["ok", "forbidden", "ok"]
+
+
+async def test_duplicates_that_waited_for_the_first_undo_no_shared_transaction(
+    call: Caller, database: Database
+) -> None:
+    undone: list[object] = []
+    note = undone.append
+    engine = database._shared.engine.sync_engine
+    event.listen(engine, "rollback", note)
+    same = [call("create_book", BOOK, id="same", idempotency_key="same") for _ in range(10)]
+    others = [call("create_book", BOOK | {"title": f"{number}"}) for number in range(10)]
+    ends = await asyncio.gather(*(each for pair in zip(same, others, strict=True) for each in pair))
+    event.remove(engine, "rollback", note)
+    assert {end.outcome for end in ends} == {"ok"}
+    assert [end.replayed for end in ends[::2]] == [False] + [True] * 9
+    assert undone == []
