@@ -26,7 +26,7 @@ async def main() -> None:
         async with private_services(Path(folder) / "home") as services:
             results = await _contest(python, services, Path(folder))
             os.environ.update(services)  # labs are opened on them
-            figures = await amounts.main() | await starts.main(Path(folder))
+            figures = await amounts.main() | await starts.main(Path(folder), services)
     figures |= await pages.main()
     report.write(results, figures)
     print(report.tables(results, figures))  # noqa: T201

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import os
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from copy import copy
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import psutil
 
 from bench import contest, flood
+from bench.stopwatch import timed
 from labkit import Lab
 from labkit.client.amqp import AsyncAPIClient
 from labkit.services.environment import ROOT
@@ -83,10 +83,10 @@ async def _call(client: AsyncAPIClient, count: int) -> None:
 async def _backlog(lab: Lab) -> Amounts:
     """From the worker's first answer to an empty queue."""
     await lab.stop_workers()
-    published = await _timed(flood.publish(lab.amqp_url, REQUESTS, _pings(lab.api_key, NOWHERE)))
+    published = await timed(flood.publish(lab.amqp_url, REQUESTS, _pings(lab.api_key, NOWHERE)))
     await lab.start_workers()
-    await flood.reaches(lab.amqp_url, REQUESTS, MANY - 1, at_most=True)
-    drained = await _timed(flood.reaches(lab.amqp_url, REQUESTS, 0, at_most=True))
+    await flood.until(lab.amqp_url, REQUESTS, lambda left: left < MANY)
+    drained = await timed(flood.until(lab.amqp_url, REQUESTS, lambda left: left == 0))
     return {f"{MANY}_published_s": published, f"{MANY}_drained_s": drained}
 
 
@@ -94,7 +94,7 @@ async def _dead_letters(lab: Lab) -> Amounts:
     """One that the server made, and copies of it: without a ``reply_to``, and else in order."""
     ((properties, body),) = itertools.islice(_pings(lab.api_key, None), 1)
     await flood.publish(lab.amqp_url, REQUESTS, [(properties, body)])
-    await flood.reaches(lab.amqp_url, DEAD_LETTERS, 1, at_most=False)
+    await flood.until(lab.amqp_url, DEAD_LETTERS, lambda there: there == 1)
     letter = await flood.first(lab.amqp_url, DEAD_LETTERS)
     copies = _copies(user_of(lab.amqp_url), *letter)
     await flood.publish(lab.amqp_url, DEAD_LETTERS, copies)
@@ -104,7 +104,7 @@ async def _dead_letters(lab: Lab) -> Amounts:
         "grouped": desk.groups,
         "replayed": desk.replay,
     }
-    return {f"{MANY}_letters_{name}_s": await _timed(do()) for name, do in work.items()}
+    return {f"{MANY}_letters_{name}_s": await timed(do()) for name, do in work.items()}
 
 
 def _pings(api_key: str, reply_to: str | None) -> Iterator[tuple[Properties, bytes]]:
@@ -122,9 +122,3 @@ def _copies(user: str, letter: Properties, body: bytes) -> Iterator[tuple[Proper
         properties = copy(letter)
         properties.message_id, properties.user_id = f"copy {number}", user
         yield properties, body
-
-
-async def _timed(work: Awaitable[object]) -> float:
-    begin = time.perf_counter()
-    await work
-    return time.perf_counter() - begin

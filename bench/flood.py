@@ -1,7 +1,7 @@
 """Messages by the hundred thousand, published as fast as the broker confirms them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from aio_pika.exceptions import QueueEmpty
@@ -55,9 +55,9 @@ async def depth(url: str, queue: str) -> int:
         return declared.declaration_result.message_count or 0
 
 
-async def reaches(url: str, queue: str, count: int, *, at_most: bool) -> None:
-    """Returns once there are at least, or at most, so many ready messages in the queue."""
-    while (now := await depth(url, queue)) != count and (now > count) == at_most:  # noqa: ASYNC110
+async def until(url: str, queue: str, is_reached: Callable[[int], bool]) -> None:
+    """Returns once that is true of the number of its ready messages."""
+    while not is_reached(await depth(url, queue)):  # noqa: ASYNC110  (other processes change it)
         await asyncio.sleep(LOOK)
 
 

@@ -5,38 +5,47 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
+from bench.stopwatch import timed
 from labkit import Lab
 from labkit.services.environment import ROOT
 
 TIMES = 5
 
 
-async def main(folder: Path) -> dict[str, float]:
-    """Seconds, by name. ``folder`` is for the clone."""
+async def main(folder: Path, services: Collection[str]) -> dict[str, float]:
+    """Seconds, by name. ``folder`` is for the clone, which is to know nothing of these ``services``,
+    the variables that name the benchmark's own.
+    """
     print("  starts …", flush=True)  # noqa: T201
-    bare = await _median("python", "-c", "pass")
-    with_labkit = await _median("python", "-c", "import labkit")
+    environment = {name: value for name, value in os.environ.items() if name not in services}
     clone = folder / "clone"
-    await _run(ROOT, "git", "clone", "--quiet", str(ROOT), str(clone))
-    return {
-        "import_labkit_s": with_labkit - bare,
-        "lab_open_s": statistics.median([await _timed(_lab()) for _ in range(TIMES)]),
-        "make_up_in_a_fresh_clone_s": await _timed(_run(clone, "make", "up")),
-        "make_up_again_s": await _up_again(clone),
+    await _run(environment, ROOT, "git", "clone", "--quiet", str(ROOT), str(clone))
+    make = partial(_run, environment, clone, "make")
+    figures = {
+        "import_lab_s": await _import(environment, "from labkit import Lab"),
+        "lab_open_s": statistics.median([await timed(_lab()) for _ in range(TIMES)]),
     }
-
-
-async def _up_again(clone: Path) -> float:
-    """With everything installed; what runs is ended."""
-    await _run(clone, "make", "down")
     try:
-        return await _timed(_run(clone, "make", "up"))
+        figures["make_up_in_a_fresh_clone_s"] = await timed(make("up"))
+        await make("down")
+        figures["make_up_again_s"] = await timed(make("up"))
     finally:
-        await _run(clone, "make", "down")
+        await make("down")
+    return figures
+
+
+async def _import(environment: dict[str, str], statement: str) -> float:
+    """What it takes longer than to start Python."""
+    python = partial(_run, environment, ROOT, sys.executable, "-c")
+    bare, importing = [
+        statistics.median([await timed(python(code)) for _ in range(TIMES)])
+        for code in ("pass", statement)
+    ]
+    return importing - bare
 
 
 async def _lab() -> None:
@@ -44,32 +53,15 @@ async def _lab() -> None:
         pass
 
 
-async def _median(*command: str) -> float:
-    return statistics.median([await _timed(_run(ROOT, *command)) for _ in range(TIMES)])
-
-
-async def _run(folder: Path, program: str, *arguments: str) -> None:
+async def _run(environment: dict[str, str], folder: Path, *command: str) -> None:
     """Raises ``RuntimeError`` with what it said if it fails."""
-    program = sys.executable if program == "python" else program
     child = await asyncio.create_subprocess_exec(
-        *(program, *arguments),
+        *command,
         cwd=folder,
-        env=_environment(),
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
     output, _ = await child.communicate()
     if child.returncode:
-        raise RuntimeError(f"{program} {' '.join(arguments)}: {output.decode()[-2000:]}")
-
-
-def _environment() -> dict[str, str]:
-    """As a student has it: nothing of the benchmark's own services."""
-    ours = ("AMQP_URL", "DATABASE_URL", "MANAGEMENT_URL", "API_KEY", "RABBITMQ", "VIRTUAL_ENV")
-    return {name: value for name, value in os.environ.items() if not name.endswith(ours)}
-
-
-async def _timed(work: Awaitable[object]) -> float:
-    begin = time.perf_counter()
-    await work
-    return time.perf_counter() - begin
+        raise RuntimeError(f"{' '.join(command)}: {output.decode()[-2000:]}")
