@@ -17,8 +17,8 @@ TIMES = 5
 
 
 async def main(folder: Path, services: Collection[str]) -> dict[str, float]:
-    """Seconds, by name. ``folder`` is for the clone, which is to know nothing of these ``services``,
-    the variables that name the benchmark's own.
+    """Seconds, by name. ``folder`` is for the clone, which is to know nothing of ``services``: the
+    variables that name the benchmark's own.
     """
     print("  starts …", flush=True)  # noqa: T201
     environment = {name: value for name, value in os.environ.items() if name not in services}
