@@ -20,17 +20,13 @@ from server.application.effect import Effect, Handled, together
 from server.application.handlers.action import ManyHandler
 from server.application.hooks import Announce
 from server.application.idempotency import KEYS, NAME, Claim, insert_claims
+from server.application.pace import SLOW
 from server.contract.envelope import Reply
 from server.contract.errors import ApiError
 from server.contract.steps import Step
-from server.persistence.database import LOCK_NOT_AVAILABLE, is_lost, sqlstate
+from server.persistence.database import LOCK_NOT_AVAILABLE, is_lost, sqlstate, took_too_long
 from server.persistence.models import IdempotencyKey
 from server.persistence.rows import arrays, rows_of
-
-SLOW = 0.05
-"""Seconds. If the effects of one transaction, two at least, take longer than that on average, they
-are not for sharing. A single one says little: on a busy machine any may have to wait once.
-"""
 
 _STORED = [KEYS[name] for name in (*NAME, "reply")]
 _DONE = rows_of(_STORED)
@@ -69,7 +65,7 @@ class SetAside(Exception):
 
 
 class TooSlow(Exception):
-    """The effects take too long to be done one after the other."""
+    """It takes too long to do all of this in one transaction."""
 
 
 class NotAsOne(Exception):
@@ -84,9 +80,14 @@ async def work(
     ``as_one``: effects of one kind are one statement. Raises ``SetAside``, ``TooSlow``,
     ``NotAsOne``, or what says that the database cannot be asked.
     """
-    await _claim(transaction, batch)
-    replies = await _apply_all(transaction, batch, as_one=as_one)
-    await _store(transaction, replies)
+    try:
+        await _claim(transaction, batch)
+        replies = await _apply_all(transaction, batch, as_one=as_one)
+        await _store(transaction, replies)
+    except DBAPIError as error:
+        if took_too_long(error):
+            raise TooSlow from error
+        raise
     return replies
 
 
@@ -146,7 +147,7 @@ async def _apply_as_one(
     try:
         data = await together(transaction, many, list(writes.values()))
     except Exception as error:
-        if is_lost(error):
+        if is_lost(error) or took_too_long(error):
             raise
         raise NotAsOne from error
     for write, each in zip(writes, data, strict=True):

@@ -18,6 +18,7 @@ from server.persistence.models import Base
 from server.settings import Settings
 
 LOCK_NOT_AVAILABLE = "55P03"
+QUERY_CANCELED = "57014"
 READ_ONLY = "25006"
 """A standby, or a primary that is being replaced by one."""
 FOREIGN_KEY_VIOLATION = "23503"
@@ -53,10 +54,17 @@ MOST_SHARED = 2
 them would only share less."""
 SHARED_LOCK_TIMEOUT = 0.1
 """Seconds that a shared transaction waits for a lock: others wait with it."""
+SHARED_STATEMENT_TIMEOUT = 0.25
+"""Seconds for a statement of a shared transaction, for the same reason."""
 
 
 def sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def took_too_long(error: BaseException) -> bool:
+    """Whether PostgreSQL ended a statement at its timeout."""
+    return isinstance(error, DBAPIError) and sqlstate(error) == QUERY_CANCELED
 
 
 def is_lost(error: BaseException) -> bool:
@@ -82,7 +90,12 @@ class Database:
         self._losses = _Losses()
         self.sharing = min(MOST_SHARED, max(1, settings.pool_size // 2))
         """Shared transactions that run at a time."""
-        self._shared = self._pool(settings, self.sharing, SHARED_LOCK_TIMEOUT)
+        self._shared = self._pool(
+            settings,
+            self.sharing,
+            lock_timeout=SHARED_LOCK_TIMEOUT,
+            statement_timeout=SHARED_STATEMENT_TIMEOUT,
+        )
         self._writers = self._pool(settings, max(1, settings.pool_size - self.sharing))
         # Connections of their own, so that reads go on while all writers wait for a lock. And no
         # BEGIN and ROLLBACK around a single SELECT: two round trips saved.
@@ -90,7 +103,15 @@ class Database:
         autocommit = readers.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = replace(readers, engine=autocommit)
 
-    def _pool(self, settings: Settings, size: int, lock_timeout: float | None = None) -> "_Pool":
+    def _pool(
+        self,
+        settings: Settings,
+        size: int,
+        *,
+        lock_timeout: float | None = None,
+        statement_timeout: float = 0,
+    ) -> "_Pool":
+        """Timeouts in seconds. Without one: that of the settings, and none."""
         address, ssl = _without_sslmode(settings.database_url)
         engine = create_async_engine(
             address,
@@ -104,7 +125,8 @@ class Database:
                 "command_timeout": COMMAND_TIMEOUT,
                 "server_settings": {
                     "application_name": "library-server",
-                    "lock_timeout": str(round((lock_timeout or settings.lock_timeout) * 1000)),
+                    "lock_timeout": _milliseconds(lock_timeout or settings.lock_timeout),
+                    "statement_timeout": _milliseconds(statement_timeout),
                     "timezone": "UTC",
                 },
             },
@@ -150,6 +172,10 @@ class Database:
             if isinstance(error, DBAPIError) and sqlstate(error).startswith(_TRANSIENT_CLASSES):
                 raise Unavailable("The database cannot do this now.") from error
             raise
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(round(seconds * 1000))
 
 
 @dataclass(frozen=True)

@@ -289,3 +289,17 @@ async def test_the_command_measures_rates(vhost: str) -> None:
         out, _ = await process.communicate()
     assert out.decode().splitlines()[0].split()[-5:] == ["consumers", *rates.COLUMNS]
     assert out.decode().splitlines()[2].split() == ["q", "classic", *("0",) * 3, *("0.0",) * 4]
+
+
+async def test_virtual_hosts_are_listed_while_others_go(broker: Broker) -> None:
+    names = [f"goes-{os.getpid()}-{number}" for number in range(10)]
+
+    async def come_and_go() -> None:
+        for _ in range(4):
+            await asyncio.gather(*map(broker.create_vhost, names))
+            await asyncio.gather(*map(broker.delete_vhost, names))
+
+    task = asyncio.create_task(come_and_go())
+    while not task.done():
+        assert "/" in await broker.vhosts()
+    await task

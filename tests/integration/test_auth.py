@@ -193,14 +193,14 @@ async def test_who_was_refused_is_looked_up_each_time() -> None:
 async def test_all_that_ask_at_once_share_one_look_up_but_with_no_other_caller(
     end: Principal | Exception,
 ) -> None:
-    cache, look_up, anothers = principal_cache.PrincipalCache(), LookUps(end), LookUps(ADA)
+    cache, look_up, other = principal_cache.PrincipalCache(), LookUps(end), LookUps(ADA)
     look_up.allowed.clear()
     gone, *others = [asyncio.ensure_future(cache.get("digest", look_up)) for _ in range(64)]
-    assert await cache.get("another digest", anothers) == ADA
+    assert await cache.get("another digest", other) == ADA
     gone.cancel()
     look_up.allowed.set()
     assert set(await asyncio.gather(*others, return_exceptions=True)) == {end}
-    assert (look_up.count, anothers.count) == (1, 1)
+    assert (look_up.count, other.count) == (1, 1)
 
 
 async def test_a_look_up_that_began_a_second_ago_is_not_joined() -> None:
@@ -367,7 +367,7 @@ def test_a_bucket_fills_again_with_time() -> None:
         limit.take("a")
 
 
-def test_one_caller_does_not_use_up_what_is_anothers() -> None:
+def test_one_caller_does_not_use_up_what_is_other() -> None:
     limit = RateLimit(rate=0.0, burst=1)
     limit.take("a")
     limit.take("b")

@@ -1,11 +1,12 @@
 """Writes of one kind that share a transaction are one statement, and each keeps its own outcome."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from server.persistence.database import Database
 from tests.support import BOOK, Caller
@@ -87,6 +88,30 @@ async def test_kinds_share_a_transaction_with_a_statement_for_each(
     )
     assert {end.outcome for end in ends} == {"ok"}
     assert inserts == ["idempotency_keys", "books_v1", "authors", "books_v2"]
+
+
+SLOW_BOOKS = (
+    """CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END $$""",
+    "CREATE TRIGGER slow BEFORE INSERT ON books_v1 FOR EACH ROW EXECUTE FUNCTION slow()",
+)
+
+
+async def test_slow_creates_are_not_one_statement_in_which_each_waits_for_all(
+    call: Caller, database: Database
+) -> None:
+    async with database.transaction() as transaction:
+        for statement in SLOW_BOOKS:
+            await transaction.execute(text(statement))
+
+    async def create(number: int) -> float:
+        begin = time.monotonic()
+        ends = await asyncio.gather(*(call("create_book", BOOK) for _ in range(number)))
+        assert {end.outcome for end in ends} == {"ok"}
+        return time.monotonic() - begin
+
+    alone = await create(1)
+    assert [await create(MANY) < MANY * alone / 2 for _ in range(4)] == [True] * 4
 
 
 async def test_one_that_is_refused_costs_the_others_nothing(call: Caller) -> None:
