@@ -39,8 +39,8 @@ def place() -> Iterator[str]:
         api = f"{management}/api"
         with httpx.Client(base_url=api, trust_env=False, verify=False, timeout=30) as http:
             there = http.get("/vhosts?columns=name").raise_for_status().json()
-            # One that is just being deleted is an empty list.
-            for vhost in [each["name"] for each in there if each]:
+            # One that is just being deleted has no name.
+            for vhost in [each["name"] for each in there if "name" in each]:
                 if vhost.startswith(f"lab-{name}"):
                     http.delete(f"/vhosts/{vhost}").raise_for_status()
 

@@ -67,8 +67,8 @@ class Broker:
         await self._do("PUT", f"vhosts/{_path(vhost)}", json={"tracing": on})
 
     async def vhosts(self) -> list[str]:
-        """Their names. One that is just being deleted is listed, as an empty list."""
-        return [vhost["name"] for vhost in await self._do("GET", "vhosts") if vhost]
+        """Their names. One that is just being deleted is listed, too, but without one."""
+        return [vhost["name"] for vhost in await self._do("GET", "vhosts") if "name" in vhost]
 
     async def queues(self, vhost: str) -> list[dict[str, Any]]:
         """All queues with their counts of this moment.

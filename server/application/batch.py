@@ -20,13 +20,17 @@ from server.application.effect import Effect, Handled, together
 from server.application.handlers.action import ManyHandler
 from server.application.hooks import Announce
 from server.application.idempotency import KEYS, NAME, Claim, insert_claims
-from server.application.pace import SLOW
 from server.contract.envelope import Reply
 from server.contract.errors import ApiError
 from server.contract.steps import Step
 from server.persistence.database import LOCK_NOT_AVAILABLE, is_lost, sqlstate, took_too_long
 from server.persistence.models import IdempotencyKey
 from server.persistence.rows import arrays, rows_of
+
+SLOW = 0.05
+"""Seconds. If the effects of one transaction, two at least, take longer than that on average, they
+are not for sharing. A single one says little: on a busy machine any may have to wait once.
+"""
 
 _STORED = [KEYS[name] for name in (*NAME, "reply")]
 _DONE = rows_of(_STORED)
@@ -144,12 +148,15 @@ async def _apply_as_one(
     for write, effect in writes.items():
         with _setting_aside(write):
             effect.require_permission()
+    begin = time.monotonic()
     try:
         data = await together(transaction, many, list(writes.values()))
     except Exception as error:
         if is_lost(error) or took_too_long(error):
             raise
         raise NotAsOne from error
+    if time.monotonic() - begin > SLOW * len(writes):
+        raise TooSlow
     for write, each in zip(writes, data, strict=True):
         replies[write] = Reply(data=each)
         with _setting_aside(write):

@@ -13,7 +13,7 @@ itself, with ``once()``. One that fails is not done again here: that is its tran
 
 Effects of one kind are one statement where there is one for many; others come one after the other.
 That pays as long as they are quick. If they are not, the transaction is undone, and for a while
-each write is done by itself, side by side with others: ``pace`` says how many share the next.
+each write is done by itself, side by side with others.
 """
 
 import asyncio
@@ -28,7 +28,6 @@ from server.application.batch import NotAsOne, SetAside, TooSlow, Write, work
 from server.application.effect import Effect
 from server.application.hooks import Announce
 from server.application.idempotency import Claim, once
-from server.application.pace import Pace
 from server.contract.envelope import Reply
 from server.contract.errors import ApiError
 from server.contract.steps import Step
@@ -36,6 +35,9 @@ from server.persistence.database import Database
 
 SHARED_AGAIN = 2
 """Times that what is left of a transaction is shared again; then each write is done by itself."""
+
+SLOW_FOR = 1.0
+"""Seconds after slow effects in which no transaction is shared."""
 
 
 class GroupCommit:
@@ -49,11 +51,11 @@ class GroupCommit:
         self._database = database
         self._waiting: deque[Write] = deque()
         self._running: set[asyncio.Task[Any] | None] = set()
-        self._pace = Pace(database.commit_batch)
+        self._slow_until = float("-inf")
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
         """As ``once()``, and raises the same."""
-        if claim.is_repeated or not self._pace.is_sharing:
+        if claim.is_repeated or not self._is_sharing():
             return await once(self._database, claim, effect, announce)
         write = Write(claim, effect, announce)
         self._waiting.append(write)
@@ -63,6 +65,9 @@ class GroupCommit:
         if write.is_shared:
             await announce(Step.COMMITTED)
         return reply
+
+    def _is_sharing(self) -> bool:
+        return self._database.commit_batch > 1 and time.monotonic() >= self._slow_until
 
     async def _run(self) -> None:
         """Until no write waits. It counts as running no longer than that: not a turn of the event
@@ -76,7 +81,7 @@ class GroupCommit:
 
     async def _work_off(self, batch: list[Write]) -> None:
         try:
-            if self._pace.is_sharing:
+            if self._is_sharing():
                 await self._commit(batch, SHARED_AGAIN)
             else:
                 await self._go_on(batch, SetAside(batch), 0)
@@ -86,14 +91,13 @@ class GroupCommit:
             raise
 
     def _next(self) -> list[Write]:
-        """Those that wait, as many as may share. No two have a name in common: of those the
+        """Those that wait, up to the largest batch. No two have a name in common: of those the
         claim of one only would be seen to be refused.
         """
         batch: list[Write] = []
         names: set[Hashable] = set()
         later: list[Write] = []
-        size = self._pace.size if self._pace.is_sharing else len(self._waiting)
-        while self._waiting and len(batch) < size:
+        while self._waiting and len(batch) < self._database.commit_batch:
             write = self._waiting.popleft()
             if write.reply.done():
                 continue
@@ -109,20 +113,18 @@ class GroupCommit:
         """All of them get their replies, or errors."""
         try:
             async with self._database.sharing_transaction() as transaction:
-                begin = time.monotonic()
                 replies = await work(transaction, batch, as_one=as_one)
         except NotAsOne:
             await self._commit(batch, shared_again, as_one=False)
         except SetAside as aside:
             await self._go_on(batch, aside, shared_again)
         except TooSlow:
-            self._pace.was_slow()
+            self._slow_until = time.monotonic() + SLOW_FOR
             await self._go_on(batch, SetAside(batch), shared_again)
         except Exception as error:
             for write in batch:
                 write.fails(error)
         else:
-            self._pace.took(len(batch), time.monotonic() - begin)
             for write, reply in replies.items():
                 write.is_shared = True
                 write.ends(reply)
