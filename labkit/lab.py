@@ -185,6 +185,8 @@ class Lab(Inspection):
             self.amqp_url = workspace.amqp_url
             self.client_amqp_url = workspace.client_amqp_url
             self.database_url = workspace.database_url
+            if self._worker_count:
+                workspace.workers.warm_up()
             await workspace.begin(keep=keep)
             await self.start_workers(self._worker_count)
             if self._with_rest:

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.errors import WorkerFailed
-from labkit.services import logs, process
+from labkit.services import fork_server, logs, process
 from labkit.services.inherited import inherited
 
 COLUMNS = ["transport", "alive", "started"]
@@ -23,6 +23,8 @@ READY = "ready"
 RIGHT = ("server", "worker")
 OBEDIENT = ("labkit.faults.at_step.worker",)
 """Right, too; and it obeys a plan of faults, as every program but the server's own does."""
+IMPORTED_LATE = ("server.transports.amqp.worker", "uvloop")
+"""What the server imports only when it begins."""
 PROGRAM = "program-"
 """Begins the name of what is none of ours, and is numbered by itself."""
 RESTART_PAUSE = 0.2
@@ -103,6 +105,8 @@ class Workers:
 
         Raises ``WorkerFailed`` with the end of the log.
         """
+        if forks := self.warm_up():
+            await asyncio.to_thread(forks.wait_until_ready)
         first = len(self.processes) + 1
         names = [f"worker-{number}" for number in range(first, first + count)]
         started = [
@@ -112,6 +116,12 @@ class Workers:
         await asyncio.gather(*(self._ready(worker) for worker in started))
         if self._supervised and self._supervisor is None:
             self._supervisor = asyncio.create_task(self._supervise())
+
+    def warm_up(self) -> fork_server.ForkServer | None:
+        """Have the server's packages imported, which takes a moment: the first start is quicker."""
+        if not fork_server.is_possible():
+            return None
+        return fork_server.of_this_process(self._environment, *IMPORTED_LATE)
 
     @property
     def obedient(self) -> bool:
@@ -173,15 +183,20 @@ class Workers:
         self._programs[name] = program
         self._started[name] = datetime.now(UTC)
         self._settings[name] = settings
-        started = process.start(
-            name,
-            [sys.executable, *(["-m"] if _is_module(program) else []), *program],
-            run_dir=self._run_dir,
-            log=self._log(name),
-            env={**self._environment, **settings},
-        )
+        started = self._started_as(name, program, {**self._environment, **settings})
         self.names[started.pid] = kind
         return started
+
+    def _started_as(
+        self, name: str, program: tuple[str, ...], environment: Mapping[str, str]
+    ) -> process.Process:
+        log = self._log(name)
+        if (forks := self.warm_up()) and _is_module(program):
+            return process.fork(
+                name, program, forks, run_dir=self._run_dir, log=log, env=environment
+            )
+        command = [sys.executable, *(["-m"] if _is_module(program) else []), *program]
+        return process.start(name, command, run_dir=self._run_dir, log=log, env=environment)
 
     def _log(self, name: str) -> Path:
         """New in a new lab; a worker that is started again goes on in it."""

@@ -9,8 +9,9 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import psutil
 from labkit.services import logs
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import make_folder, read_json, tail, write_json
+from labkit.services.fork_server import ForkServer
 from labkit.services.running import as_user
 
 IN_USE = ("eaddrinuse", "already in use", "already bound")
@@ -140,28 +142,54 @@ def start(
 
     `user` needs root. Raises `ServiceError` if the program cannot be started at all.
     """
-    make_folder(run_dir)
     command = [str(part) for part in argv]
-    descriptor = logs.opened(log)
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=subprocess.STDOUT,
-            env=env,
-            cwd=cwd,
-            umask=0o077,  # data, logs and sockets are for their owner, whatever the user's umask
-            start_new_session=True,
-            **as_user(user),
-        )
-    except OSError as error:
-        raise ServiceError(f"{name} cannot be started: {error}") from error
-    finally:
-        os.close(descriptor)
+    with _output(log) as descriptor:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=descriptor,
+                stderr=subprocess.STDOUT,
+                env=env,
+                cwd=cwd,
+                umask=0o077,  # data, logs and sockets are for their owner, whatever their umask
+                start_new_session=True,
+                **as_user(user),
+            )
+        except OSError as error:
+            raise ServiceError(f"{name} cannot be started: {error}") from error
     # It is to outlive this object, which would complain; `alive` collects the exit status.
     child.returncode = 0
-    process = Process(name, child.pid, _started(child.pid) or "", log, run_dir / f"{name}.json")
+    return _recorded(name, child.pid, command, log, run_dir)
+
+
+def fork(
+    name: str,
+    program: Sequence[str],
+    server: ForkServer,
+    *,
+    run_dir: Path,
+    log: Path,
+    env: Mapping[str, str],
+) -> Process:
+    """The same for `program`, a package with its arguments, which the fork server starts."""
+    with _output(log) as descriptor:
+        pid = server.start(program, env, descriptor)
+    return _recorded(name, pid, [sys.executable, "-m", *program], log, run_dir)
+
+
+@contextlib.contextmanager
+def _output(log: Path) -> Iterator[int]:
+    descriptor = logs.opened(log)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _recorded(name: str, pid: int, command: list[str], log: Path, run_dir: Path) -> Process:
+    make_folder(run_dir)
+    process = Process(name, pid, _started(pid) or "", log, run_dir / f"{name}.json")
     write_json(
         process.record,
         {
