@@ -131,7 +131,7 @@ async def test_looking_changes_neither_order_nor_bodies_nor_counts(
     looked_into, left_alone = [await here.drain(name) for name in ("looked-into", "left-alone")]
     assert [shown(message) for message in looked_into] == [shown(m) for m in left_alone]
     assert len(looked_into) == 6
-    if kind != "classic":  # which lends them, and marks what was lent
+    if kind != "classic":  # which hands them out, and marks them
         assert [m.redelivered for m in looked_into] == [m.redelivered for m in left_alone]
 
 

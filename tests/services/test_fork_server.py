@@ -9,6 +9,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,10 @@ def until(look: Callable[[], Any]) -> Any:
     return found
 
 
+def has_ended(started: process.Process) -> bool:
+    return not started.alive()
+
+
 def said(started: process.Process) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(until(started.log.read_text))
     return answer
@@ -141,7 +146,7 @@ def test_what_fails_says_why_in_its_log(programs: Programs) -> None:
         "gone": "No module named 'gone'",
     }.items():
         started = programs.start(name)
-        until(lambda one=started: not one.alive())
+        until(partial(has_ended, started))
         assert why in started.log.read_text()
     said(programs.start("says"))
 
