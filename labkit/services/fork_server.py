@@ -32,9 +32,9 @@ LONGEST = 1 << 20
 START_TIMEOUT = 60.0
 """Seconds for what is imported the first time."""
 END_TIMEOUT = 5.0
-READY, KNOWN = b"ready", b"known"
-"""What the server says once it has imported its modules, and what it hears when its client has the
-pid of a new process. It kills a process of which no one knows.
+READY, CHANGED, KNOWN = b"ready", b"changed", b"known"
+"""The server has imported its modules; a file of what it has imported is another one now, so a new
+server is needed; the client has the pid of its process, for one that is not known is killed.
 """
 
 
@@ -50,45 +50,57 @@ class ForkServer:
         """``environment`` is what Python itself is started with. It imports ``modules`` first, and
         each program when that is first asked for.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._environment = dict(environment)
+        self._modules = modules
+        self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(START_TIMEOUT)
+        self._is_ready = False
         with theirs:
             self._server = subprocess.Popen(
-                [sys.executable, "-m", __name__, *modules],
+                [sys.executable, "-m", __name__, *self._modules],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=environment,
+                env=self._environment,
                 start_new_session=True,  # a terminal's Ctrl-C does not reach it
             )
-        ours.settimeout(START_TIMEOUT)
-        self._socket = ours
-        self._lock = threading.Lock()
-        self._is_ready = False
 
     def wait_until_ready(self) -> None:
         """Until its modules are imported. Raises ``ServiceError``."""
         with self._lock:
-            if not self._is_ready:
-                self._answer()
-                self._is_ready = True
+            self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        if not self._is_ready:
+            self._answer()
+            self._is_ready = True
 
     def start(self, program: Sequence[str], environment: Mapping[str, str], output: int) -> int:
         """The pid of a new process that runs ``program``, a package with its arguments, with this
         environment, and with ``output`` for both of its outputs. Raises ``ServiceError``.
         """
-        self.wait_until_ready()
         order = {"program": list(program), "environment": dict(environment)}
         with self._lock:
             try:
-                socket.send_fds(self._socket, [json.dumps(order).encode()], [output])
-                pid = int(self._answer())
+                while (answer := self._ask(order, output)) == CHANGED:
+                    self.close()
+                    self._begin()
                 self._socket.send(KNOWN)
             except BaseException as error:
                 self.close()  # if it was interrupted, the server ends what no one knows of
                 if isinstance(error, OSError):
                     raise ServiceError(f"{program[0]} cannot be started: {error}") from error
                 raise
-        return pid
+        return int(answer)
+
+    def _ask(self, order: dict[str, Any], output: int) -> bytes:
+        self._wait_until_ready()
+        socket.send_fds(self._socket, [json.dumps(order).encode()], [output])
+        return self._answer()
 
     def _answer(self) -> bytes:
         try:
@@ -135,13 +147,18 @@ def _serve(orders: socket.socket) -> dict[str, Any] | None:
     one can ask any more.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries its children
+    imported = _sources()
     while True:
         message, outputs, _, _ = socket.recv_fds(orders, LONGEST, 1)
         if not message:
             return None
         order: dict[str, Any] = json.loads(message)
+        if imported.items() - _sources().items():
+            orders.send(CHANGED)
+            return None
         with suppress(Exception):  # it fails again in the process, whose log then says how
             import_module(_main_of(order["program"][0]))
+        imported = _sources()
         pid = os.fork()
         if pid == 0:
             _become(order, outputs[0])
@@ -150,6 +167,17 @@ def _serve(orders: socket.socket) -> dict[str, Any] | None:
         os.close(outputs[0])
         if orders.recv(LONGEST) != KNOWN:
             os.kill(pid, signal.SIGKILL)
+
+
+def _sources() -> dict[str, int]:
+    """The files from which it has imported, but for installed packages, with their last change."""
+    found = {}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file and not file.startswith((sys.prefix, sys.base_prefix)):
+            with suppress(OSError):
+                found[file] = os.stat(file).st_mtime_ns
+    return found
 
 
 def _become(order: dict[str, Any], output: int) -> None:

@@ -151,6 +151,13 @@ def test_what_fails_says_why_in_its_log(programs: Programs) -> None:
     said(programs.start("says"))
 
 
+def test_a_program_that_was_changed_is_started_as_it_is_now(programs: Programs) -> None:
+    said(programs.start("says"))
+    source = programs.folder / "says" / "__main__.py"
+    source.write_text(source.read_text().replace('"input"', '"changed"'))
+    assert "changed" in said(programs.start("says"))
+
+
 def test_a_fork_server_ends_with_its_process_and_what_it_started_does_not(
     programs: Programs,
 ) -> None:
