@@ -105,7 +105,7 @@ class Workers:
 
         Raises ``WorkerFailed`` with the end of the log.
         """
-        if forks := self.warm_up():
+        if count and (forks := self.warm_up()):
             await asyncio.to_thread(forks.wait_until_ready)
         first = len(self.processes) + 1
         names = [f"worker-{number}" for number in range(first, first + count)]
@@ -191,7 +191,7 @@ class Workers:
         self, name: str, program: tuple[str, ...], environment: Mapping[str, str]
     ) -> process.Process:
         log = self._log(name)
-        if (forks := self.warm_up()) and _is_module(program):
+        if _is_module(program) and (forks := self.warm_up()):
             return process.fork(
                 name, program, forks, run_dir=self._run_dir, log=log, env=environment
             )

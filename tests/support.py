@@ -75,6 +75,15 @@ async def eventually(condition: Callable[[], Awaitable[Any]], within: float = 10
     return result
 
 
+def until(condition: Callable[[], Any], within: float = 10.0) -> Any:
+    """The same without a loop."""
+    deadline = time.monotonic() + within
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not true within {within} s"
+        time.sleep(0.02)
+    return result
+
+
 def running_in(folder: Path) -> list[str]:
     """The pids of other processes that were started with it in their command or environment."""
     mark = os.fsencode(str(folder))

@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from typing import Any
 
 from labkit.services.errors import ServiceError
 
+INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+"""Folders of what does not change while it is used."""
 LONGEST = 1 << 20
 """Bytes of an order: a program's whole environment is in it."""
 START_TIMEOUT = 60.0
@@ -156,8 +159,7 @@ def _serve(orders: socket.socket) -> dict[str, Any] | None:
         if imported.items() - _sources().items():
             orders.send(CHANGED)
             return None
-        with suppress(Exception):  # it fails again in the process, whose log then says how
-            import_module(_main_of(order["program"][0]))
+        _import(_main_of(order["program"][0]))
         imported = _sources()
         pid = os.fork()
         if pid == 0:
@@ -165,16 +167,30 @@ def _serve(orders: socket.socket) -> dict[str, Any] | None:
             orders.send(str(os.getpid()).encode())
             return order
         os.close(outputs[0])
-        if orders.recv(LONGEST) != KNOWN:
-            os.kill(pid, signal.SIGKILL)
+        if not _is_known(orders):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _import(module: str) -> None:
+    """What fails here fails again in the process that needs it, whose log then says how."""
+    with suppress(Exception):
+        import_module(module)
+
+
+def _is_known(orders: socket.socket) -> bool:
+    try:
+        return orders.recv(LONGEST) == KNOWN
+    except ConnectionResetError:  # its client has gone, and has not read the pid
+        return False
 
 
 def _sources() -> dict[str, int]:
     """The files from which it has imported, but for installed packages, with their last change."""
-    found = {}
+    found: dict[str, int] = {}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        if file and not file.startswith((sys.prefix, sys.base_prefix)):
+        if file and not file.startswith(INSTALLED):
             with suppress(OSError):
                 found[file] = os.stat(file).st_mtime_ns
     return found
@@ -204,7 +220,7 @@ def main() -> None:
 
     getproctitle()  # it finds its place in memory by the arguments and environment as they are now
     for module in sys.argv[1:]:
-        import_module(module)
+        _import(module)
     with socket.socket(fileno=os.dup(0)) as orders:
         orders.send(READY)
         order = _serve(orders)

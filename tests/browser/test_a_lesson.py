@@ -1,11 +1,10 @@
 """A lesson in JupyterLab: what a student enters, runs and sees."""
 
 import re
-import time
-from collections.abc import Callable
 from functools import partial
 
 from tests.browser.desk import Desk
+from tests.support import until
 
 STORY = """
 import asyncio
@@ -17,13 +16,6 @@ async with lab.record() as run:
     await lab.settle()
 story = await lab.story("look")
 """
-
-
-def wait_until(holds: Callable[[], bool], within: float = 30.0) -> None:
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end, holds
-        time.sleep(0.1)
 
 
 def drawn(desk: Desk, text: str) -> bool:
@@ -56,7 +48,7 @@ def test_a_story_is_drawn_and_goes_step_by_step(desk: Desk) -> None:
     assert ">deliver<" not in desk.drawing("story.player()")
     for button, shows in [("Step", ">request<"), ("Step", ">confirm<"), ("Play", ">ack<")]:
         player.get_by_role("button", name=button).click()
-        wait_until(partial(drawn, desk, shows))
+        until(partial(drawn, desk, shows), within=30)
     assert picture.is_visible()
 
 

@@ -367,7 +367,7 @@ def test_a_bucket_fills_again_with_time() -> None:
         limit.take("a")
 
 
-def test_one_caller_does_not_use_up_what_is_other() -> None:
+def test_one_caller_does_not_use_up_what_another_has() -> None:
     limit = RateLimit(rate=0.0, burst=1)
     limit.take("a")
     limit.take("b")

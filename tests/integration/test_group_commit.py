@@ -256,6 +256,23 @@ async def test_slow_writes_do_not_wait_for_each_other(writes: Writes) -> None:
     assert await several("twelve", 12) < one_after_the_other / 2
 
 
+async def test_what_waited_behind_slow_writes_tries_no_shared_transaction_of_its_own(
+    settings: Settings, dispatcher: object
+) -> None:
+    database = Database(settings.model_copy(update={"commit_batch": 4}))
+    group = GroupCommit(database)
+    begun: list[object] = []
+
+    async def slow(transaction: AsyncConnection) -> Any:
+        await transaction.execute(text("SELECT pg_sleep(0.2)"))
+
+    event.listen(database._shared.engine.sync_engine, "begin", begun.append)
+    works = (group.once(claim(f"slow {number}"), slow, no_one) for number in range(24))
+    assert {reply.outcome for reply in await asyncio.gather(*works)} == {"ok"}
+    assert len(begun) == database.sharing
+    await database.close()
+
+
 async def test_what_comes_again_is_done_by_itself(writes: Writes, commits: list[str]) -> None:
     assert (await writes.make("again", is_repeated=True)).outcome == "ok"
     assert commits == []

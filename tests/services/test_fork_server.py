@@ -6,8 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,9 +19,11 @@ from labkit.services import fork_server, process
 from labkit.services.errors import ServiceError
 from labkit.services.fork_server import ForkServer
 from labkit.services.inherited import inherited
-from tests.support import ROOT
+from tests.support import ROOT, until
 
-pytestmark = pytest.mark.skipif(not fork_server.is_possible(), reason="not on this system")
+pytestmark = pytest.mark.skipif(
+    not fork_server.is_possible(), reason="workers are forked on Linux only"
+)
 
 SAYS_WHO_IT_IS = """
     import json, os, signal, sys
@@ -76,14 +77,6 @@ def programs(tmp_path: Path) -> Iterator[Programs]:
     for each in made.started:
         each.kill()
     made.server.close()
-
-
-def until(look: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 20
-    while not (found := look()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 def has_ended(started: process.Process) -> bool:
@@ -170,22 +163,42 @@ def test_a_fork_server_ends_with_its_process_and_what_it_started_does_not(
         os.kill(program, signal.SIGKILL)
 
 
+@pytest.mark.parametrize("has_heard", [False, True])
 def test_one_that_is_interrupted_leaves_no_process_that_it_does_not_know(
-    programs: Programs, monkeypatch: pytest.MonkeyPatch
+    programs: Programs, monkeypatch: pytest.MonkeyPatch, has_heard: bool
 ) -> None:
-    asked = programs.server._answer
-    pids: list[int] = []
+    answer = programs.server._answer
+    log = programs.folder / "says-0.log"
 
     def interrupted() -> bytes:
-        pids.append(int(asked()))
+        until(log.read_text)  # it runs, and waits for a signal
+        if has_heard:
+            answer()
         raise KeyboardInterrupt
 
     programs.server.wait_until_ready()
     monkeypatch.setattr(programs.server, "_answer", interrupted)
     with pytest.raises(KeyboardInterrupt):
         programs.start("says")
-    until(lambda: not psutil.pid_exists(pids[0]))
+    pid = json.loads(log.read_text())["pid"]
+    until(lambda: not psutil.pid_exists(pid))
     assert not programs.server.alive()
+
+
+def test_what_cannot_be_imported_beforehand_says_why_in_the_log_and_may_be_corrected(
+    programs: Programs,
+) -> None:
+    source = programs.folder / "broken.py"
+    source.write_text("this is no Python\n")
+    uses = programs.folder / "says" / "__main__.py"
+    uses.write_text("import broken\n" + textwrap.dedent(SAYS_WHO_IT_IS))
+    programs.server.close()
+    programs.server = ForkServer(programs.environment, "broken")
+    first = programs.start("says")
+    until(partial(has_ended, first))
+    assert "SyntaxError" in first.log.read_text()
+    source.write_text("")
+    said(programs.start("says"))
 
 
 def test_a_fork_server_that_was_killed_is_replaced(tmp_path: Path) -> None:

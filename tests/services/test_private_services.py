@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from labkit.services.environment import ROOT
 from labkit.services.home import Home
 from labkit.services.private import private_services
 from labkit.services.process import recorded
-from tests.support import running_in
+from tests.support import running_in, until
 
 HOLDER = """
 import asyncio, sys
@@ -59,13 +59,6 @@ def written(home: Path, word: bytes) -> bool:
     return any(word in path.read_bytes() for path in files if path.exists())
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time: see `ps`"
-        time.sleep(0.1)
-
-
 async def test_data_survives_when_everything_is_killed(home: Path) -> None:
     async with private_services(home) as urls:
         database = await asyncpg.connect(urls["DATABASE_URL"])
@@ -74,7 +67,7 @@ async def test_data_survives_when_everything_is_killed(home: Path) -> None:
         async with httpx.AsyncClient(base_url=management, trust_env=False) as broker:
             created = await broker.put("/api/queues/%2F/kept", json={"durable": True})
             assert created.is_success
-        wait_until(lambda: written(home, b"kept"))
+        until(lambda: written(home, b"kept"), within=20)
         for process in recorded(home / "run"):
             os.kill(process.pid, signal.SIGKILL)
         database.terminate()
@@ -86,7 +79,7 @@ async def test_data_survives_when_everything_is_killed(home: Path) -> None:
             assert (await broker.get("/api/queues/%2F/kept")).is_success
         for process in recorded(home / "run"):  # their graceful end would take six seconds
             process.kill()
-    wait_until(lambda: nothing_runs(home))
+    until(lambda: nothing_runs(home), within=20)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -99,7 +92,7 @@ def test_whoever_holds_services_may_die_at_once(
         time.sleep(0.02)
     holder.send_signal(number)
     holder.wait()
-    wait_until(lambda: nothing_runs(home))
+    until(lambda: nothing_runs(home), within=20)
 
 
 async def test_a_wrong_password_is_refused_and_said_so() -> None:

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from labkit.services.files import read_json, write_json
 from labkit.services.handshake import Refused
 from labkit.services.process import Process, find, load, recorded, start
 from labkit.services.ready import until_ready
+from tests.support import until
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -39,13 +39,6 @@ def run(tmp_path: Path) -> Iterator[Start]:
         process.kill()
 
 
-def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
-
-
 def test_a_process_is_found_by_its_record_alone(run: Start, tmp_path: Path) -> None:
     process = run("import time; time.sleep(60)")
     found = find("one", tmp_path / "run")
@@ -55,7 +48,7 @@ def test_a_process_is_found_by_its_record_alone(run: Start, tmp_path: Path) -> N
 
 def test_what_has_ended_is_not_found_and_leaves_no_zombie(run: Start, tmp_path: Path) -> None:
     process = run("pass")
-    eventually(lambda: find("one", tmp_path / "run") is None)
+    until(lambda: find("one", tmp_path / "run") is None)
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
 
@@ -73,7 +66,7 @@ async def test_a_recycled_pid_is_neither_trusted_nor_killed(run: Start, tmp_path
 
 async def test_stop_kills_what_does_not_listen_and_all_its_children(run: Start) -> None:
     process = run(STUBBORN)
-    eventually(lambda: "ready" in process.log_tail())
+    until(lambda: "ready" in process.log_tail())
     assert len(process._members()) == 2
     await process.stop(signal.SIGTERM, deadline=0.2)
     assert process._members() == []
@@ -82,7 +75,7 @@ async def test_stop_kills_what_does_not_listen_and_all_its_children(run: Start) 
 
 async def test_it_is_known_to_be_stopped_on_purpose_before_it_has_ended(run: Start) -> None:
     process = run(STUBBORN)
-    eventually(lambda: "ready" in process.log_tail())
+    until(lambda: "ready" in process.log_tail())
     assert process.wanted()
     stopping = asyncio.create_task(process.stop(signal.SIGTERM, deadline=1))
     await asyncio.sleep(0.2)
@@ -93,15 +86,15 @@ async def test_it_is_known_to_be_stopped_on_purpose_before_it_has_ended(run: Sta
 
 def test_what_dies_by_itself_is_wanted_still(run: Start) -> None:
     process = run("pass")
-    eventually(lambda: not process.alive())
+    until(lambda: not process.alive())
     assert process.wanted()
 
 
 def test_children_of_a_leader_that_died_are_still_found(run: Start, tmp_path: Path) -> None:
     process = run(STUBBORN)
-    eventually(lambda: "ready" in process.log_tail())
+    until(lambda: "ready" in process.log_tail())
     os.kill(process.pid, signal.SIGKILL)
-    eventually(lambda: not process.alive())
+    until(lambda: not process.alive())
     remembered = load("one", tmp_path / "run")
     assert remembered is not None
     remembered.kill()
@@ -150,7 +143,7 @@ def test_the_processor_time_of_a_process_grows_while_it_computes(run: Start) -> 
     process = run("while True: pass")
     before = process.cpu_seconds()
     assert before is not None
-    eventually(lambda: (process.cpu_seconds() or 0) > before)
+    until(lambda: (process.cpu_seconds() or 0) > before)
 
 
 async def test_a_process_that_has_ended_has_no_processor_time(run: Start) -> None:
