@@ -19,7 +19,7 @@ from server.contract.connection import connect
 from server.contract.steps import Step
 from server.contract.topology import DEAD_LETTERS, REQUESTS
 from server.transports.amqp.confirmed import ConfirmedPublisher
-from tests.support import BOOK
+from tests.support import BOOK, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,6 +46,24 @@ async def lab(shared: Lab) -> AsyncIterator[Lab]:
     await shared.reset()
     yield shared
     await shared.faults.undo()
+    await require_whole(shared)
+
+
+async def require_whole(lab: Lab) -> None:
+    """Each queue is served by all three again: a test that ends a node counts on the two others."""
+    missing: dict[str, str] = {}
+
+    async def is_whole() -> bool:
+        nonlocal missing
+        members = (await lab.queues_last_reported())["members"]
+        found = zip(map(str, members.index), members, strict=True)
+        missing = {queue: on for queue, on in found if queue.startswith("api.") and on != ALL}
+        return not missing
+
+    try:
+        await eventually(is_whole, within=TIMEOUT)
+    except AssertionError:
+        raise AssertionError(f"healed, and yet served by no more than {missing}") from None
 
 
 async def leader(lab: Lab) -> str:
