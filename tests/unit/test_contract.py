@@ -114,6 +114,20 @@ def test_a_field_that_does_not_fit_is_named(data: dict[str, object], field: str)
     assert [problem["field"] for problem in refusal.value.details] == [field]
 
 
+@pytest.mark.parametrize("year", [b"1949.0", b"1.949e3", b"1949"])
+def test_an_integer_is_one_however_json_writes_it(year: bytes) -> None:
+    body = b'{"id": "1", "version": "v1", "action": "create_book", "data": {"year": ' + year + b"}}"
+    data = parse(body).data | {"title": "1984", "author": "George Orwell"}
+    book = validate(CreateBookV1, data)
+    assert book.model_dump_json(include={"year"}) == '{"year":1949}'
+
+
+@pytest.mark.parametrize("year", [1949.5, float("1e300"), True, "1949", "1949.0"])
+def test_what_is_no_integer_is_refused(year: object) -> None:
+    with pytest.raises(InvalidData, match="year"):
+        validate(CreateBookV1, {"title": "1984", "author": "George Orwell", "year": year})
+
+
 def test_every_wrong_field_is_told_at_once() -> None:
     with pytest.raises(InvalidData) as refusal:
         validate(CreateBookV1, {"year": "x"})

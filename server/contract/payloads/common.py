@@ -3,7 +3,14 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    model_validator,
+)
 from stdnum import isbn
 from stdnum.exceptions import ValidationError as StdnumError
 
@@ -25,6 +32,13 @@ Name = Annotated[str, Field(min_length=1, max_length=200), STORABLE]
 Genre = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
 Country = Annotated[str, Field(min_length=1, max_length=100), STORABLE]
 
+
+def _whole(number: object) -> object:
+    """JSON has one kind of number: to JSON Schema, and to many a language, 1949.0 is an integer."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
+WHOLE = BeforeValidator(_whole)
 
 YEARS_AHEAD = 5
 """Books are announced before they appear."""
@@ -48,6 +62,7 @@ Year = Annotated[
     int,
     Field(ge=-3000, le=9998, description="Negative before our era; at most five years ahead."),
     AfterValidator(_not_far_ahead),
+    WHOLE,
 ]
 IsbnText = Annotated[
     str, Field(min_length=1, max_length=20, description="Any text: it is not checked."), STORABLE
@@ -57,7 +72,7 @@ Isbn = Annotated[
     Field(max_length=20, description="ISBN-10 or ISBN-13, checked; stored as 13 digits."),
     AfterValidator(_isbn13),
 ]
-Id = Annotated[int, Field(ge=1, le=LARGEST_ID, description="Given by the server.")]
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID, description="Given by the server."), WHOLE]
 
 
 class Credentials(Message):
@@ -125,7 +140,7 @@ class Deleted(Message):
 class Page(Message):
     """One page of a list, by id: ``limit`` items after ``cursor``, which is a page's ``next``."""
 
-    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    limit: Annotated[int, Field(ge=1, le=100), WHOLE] = 50
     """Items on a page."""
     cursor: Annotated[str, Field(max_length=1000)] | None = None
     """``next`` of the page before, as it is; null for the first page."""
