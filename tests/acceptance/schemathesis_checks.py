@@ -1,5 +1,7 @@
 """What schemathesis is to check of REST, beside its own checks: see `test_schemathesis.py`."""
 
+from typing import Any
+
 import schemathesis
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -16,7 +18,9 @@ BEYOND_A_SCHEMA = (
 
 @schemathesis.check
 def what_the_document_allows_is_accepted(
-    context: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
+    context: schemathesis.CheckContext,
+    response: schemathesis.Response,
+    case: schemathesis.Case[Any],
 ) -> bool | None:
     if response.status_code == 422 and any(why in response.text for why in BEYOND_A_SCHEMA):
         return None
