@@ -89,6 +89,8 @@ FAULTS: dict[str, tuple[Arm, Then]] = cells.OF_A_WORKER | {
     "key revoked, SIGKILL": (cells.held, barred_and_killed),
 }
 
+UNCLAIMED = (Step.RECEIVED, Step.PARSED, Step.AUTHENTICATED)
+"""Here the repetition may overtake the victim: then it is the victim that is in progress."""
 COMMITTED = (Step.COMMITTED, Step.REPLIED, Step.ACKED)
 """From here on the victim is answered ok, whatever it may do by then."""
 
@@ -138,8 +140,9 @@ async def test_whatever_happens_at_a_step_nothing_is_lost_and_nothing_doubled(
         assert reply.status == "ok", reply
     refused = barred and step not in COMMITTED
     expected = Unauthorized.code if refused else "ok"
-    assert outcome(await victim) == expected
-    assert outcome(await repetition) in (expected, InProgress.code)
+    outcomes = [outcome(await victim), outcome(await repetition)]
+    assert expected in (outcomes if step in UNCLAIMED else outcomes[:1])
+    assert set(outcomes) <= {expected, InProgress.code}
     verdict = await ledger.verdict()
     assert verdict.ok, verdict
     made = (await lab.rows("books_v1"))["title"].tolist().count(BOOK["title"])

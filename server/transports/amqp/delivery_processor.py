@@ -73,6 +73,7 @@ class DeliveryProcessor:
     ) -> None:
         self._dispatcher = dispatcher
         self._settings = settings
+        self._own_user = settings.amqp_user
         self._replies = replies
         self._direct = direct
         self._retries = retries
@@ -80,7 +81,7 @@ class DeliveryProcessor:
         self._observe = observe
 
     def delivery(self, message: Delivered) -> Delivery:
-        return Delivery(message, self._settings.amqp_user)
+        return Delivery(message, self._own_user)
 
     async def process(self, message: Delivered) -> None:
         """Raises what the publisher raises when the connection is lost: nothing can be acknowledged
