@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 from aio_pika import IncomingMessage
+from pamqp.constants import DOMAIN_REGEX
 
 from labkit.broker import quorum_peek
-from labkit.broker.held import connected, holding
+from labkit.broker.held import Held, connected, holding
 from labkit.broker.management import Broker
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue
 from labkit.services.broker_tools import BrokerTools
@@ -57,7 +58,7 @@ async def look(
     if there["type"] == "quorum":
         if tools is None:
             raise CannotLook(queue, _NO_TOOLS)
-        found = await quorum_peek.first(tools, vhost, queue, count)
+        found = await quorum_peek.first(tools, vhost, queue, await _at_most(count, amqp_url, queue))
         return _table([_of_tool(shown) for shown in found])
     _refuse_to_borrow(there)
     return _table([_of_message(message) for message in await _borrowed(amqp_url, queue, count)])
@@ -81,11 +82,25 @@ async def _there(broker: Broker, vhost: str, queue: str) -> dict[str, Any]:
     return queues[queue]
 
 
+_NAME = DOMAIN_REGEX["queue-name"]
+"""The names that pamqp takes; RabbitMQ has no such limit."""
+
+
 def _refuse_to_borrow(there: dict[str, Any]) -> None:
+    if not _NAME.fullmatch(there["name"]):
+        raise CannotLook(there["name"], "the AMQP library takes no name with such characters.")
     if there["exclusive"]:
         raise CannotLook(there["name"], "only the connection that declared it may read it.")
     if there["arguments"].get("x-single-active-consumer"):
         raise CannotLook(there["name"], "it serves one consumer, and we would wait for our turn.")
+
+
+async def _at_most(count: int, amqp_url: str, queue: str) -> int:
+    """So many of them can be there. A queue that elects a leader says 0, whatever it has."""
+    if not _NAME.fullmatch(queue):
+        return count
+    async with connected(amqp_url) as connection:
+        return min(count, max(1, await Held(await connection.channel(), queue).ready()))
 
 
 async def _borrowed(amqp_url: str, queue: str, count: int) -> list[IncomingMessage]:
