@@ -1,4 +1,4 @@
-"""`make bench`: how fast it is, beside others that do the same. About a quarter of an hour.
+"""`make bench`: how fast it is, compared with others that do the same. About a quarter of an hour.
 
 It has a RabbitMQ and a PostgreSQL of its own; other programs that run make it worse. The figures go
 to bench/results.json, and into docs/performance.md with a picture.

@@ -12,6 +12,7 @@ from typing import ClassVar
 import structlog
 
 from server.contract.lane import Delivered
+from server.contract.log_events import REQUEST, RETRY_SCHEDULED
 from server.transports.amqp.delivery_processor import DeliveryProcessor, LogEntry
 
 log = structlog.get_logger()
@@ -39,6 +40,6 @@ class ProcessBlock(DeliveryProcessor):
                 await self._reply(delivery, reply, entry.id)
                 entry.outcome = reply.outcome
         except Exception as error:
-            entry.outcome = "retry_scheduled"
+            entry.outcome = RETRY_SCHEDULED
             log.warning("attempt_failed", id=entry.id, why=f"{type(error).__name__}: {error}")
-        log.info("request", **entry.finished())
+        log.info(REQUEST, **entry.finished())

@@ -1,7 +1,7 @@
 """What a lesson needs: a lab to work in, clients to call with, tables to look at.
 
-Names are loaded when they are first used. So ``import labkit`` is quick, and ``labkit.services``
-runs with nothing but Python, before any package is installed.
+Names are loaded when they are first used. So ``import labkit`` is quick and pulls in no package:
+the launcher's first steps run on the standard library alone.
 """
 
 from importlib import import_module

@@ -8,6 +8,10 @@ import asyncpg
 import pandas as pd
 
 from labkit.errors import DatabaseAway, NoSuchTable
+from labkit.services.handshake import open_database
+
+CONNECT_TIMEOUT = 60.0
+"""Seconds: a database that is just starting, or is busy, is waited for."""
 
 ACCOUNTS = ("users", "api_keys", "signing_keys")
 """Tables that emptying leaves alone: it is for books, and no user is to be locked out."""
@@ -27,7 +31,7 @@ async def rows(url: str, table: str) -> pd.DataFrame:
     async with _connected(url) as connection:
         known = await _names(connection)
         if table not in known:
-            raise NoSuchTable(f"There is no table {table!r}; there is: {', '.join(known)}.")
+            raise NoSuchTable(f"There is no table {table!r}. Choose one of: {', '.join(known)}.")
         statement = await connection.prepare(f'SELECT * FROM "{table}" ORDER BY 1')  # noqa: S608
         columns = [column.name for column in statement.get_attributes()]
         return pd.DataFrame(map(tuple, await statement.fetch()), columns=columns)
@@ -50,13 +54,9 @@ async def _names(connection: asyncpg.Connection) -> list[str]:
 
 
 async def connect(url: str) -> asyncpg.Connection:
-    """A connection that is what ``url`` says, with TLS only if it has ``sslmode``.
-
-    asyncpg alone would also read the environment's ``PG…`` and files in the user's home, which are
-    meant for other databases. Raises ``DatabaseAway``.
-    """
+    """As ``handshake.open_database``. Raises ``DatabaseAway``."""
     try:
-        return await asyncpg.connect(url, ssl=None if "sslmode=" in url else False)
+        return await open_database(url, CONNECT_TIMEOUT)
     except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError) as error:
         raise DatabaseAway(_address(url), error) from error
 

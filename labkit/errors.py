@@ -1,4 +1,4 @@
-"""What a call can end in, beside a reply. With the server's own errors they are one tree."""
+"""Errors of the lab itself: services, labs, queues, arguments. All of them are ``ApiError``s."""
 
 from server.contract.errors import ApiError
 
@@ -146,7 +146,7 @@ class NoSuchVhost(ApiError):
 
 
 class BadSelection(ApiError):
-    """This selects nothing that there could be."""
+    """This selection cannot match any letter."""
 
     code = "bad_selection"
 

@@ -14,6 +14,7 @@ from labkit.broker.topology import Topology
 from labkit.services.logs import events
 from labkit.ui.live import Live
 from labkit.workspace import Workspace
+from server.contract.log_events import REQUEST
 from server.contract.topology import REQUESTS
 
 REQUEST_FIELDS = ["id", "version", "action", "attempt", "outcome", "replayed", "ms"]
@@ -100,7 +101,8 @@ class Inspection(ABC):
         RabbitMQ's own tool looks: up to 20 messages, the first 64 bytes of each body, no ``size``.
         While a worker takes messages, it is what one could see.
 
-        Raises ``NoSuchQueue``, with the names that there are, ``BadSelection`` and ``CannotLook``.
+        Raises ``NoSuchQueue``, with the names that there are, ``BadSelection``, ``CannotLook``,
+        ``QueueInUse`` while another operator has it, and ``BrokerAway``.
         """
         workspace = self._open_workspace()
         return await peek.look(
@@ -132,7 +134,7 @@ class Inspection(ABC):
             {"worker": worker, **event}
             for worker, log in self.worker_logs.items()
             for event in events([log])
-            if event.get("event") == "request"
+            if event.get("event") == REQUEST
         ]
         table = pd.DataFrame(lines, columns=["time", "worker", *REQUEST_FIELDS])
         return table.sort_values("time", ignore_index=True)

@@ -117,9 +117,9 @@ class Lab(Inspection):
         kernel has open, and loses there.
 
         Raises ``BadArgument`` (a ``ValueError``) and ``NoSuchArgument`` (a ``TypeError``) at once
-        for what cannot be used; and when it is awaited, ``services.LabNotRunning``, which says the
-        next step, ``BrokerAway`` and ``DatabaseAway`` if the lab's services are down, ``LabInUse``
-        if another kernel has it open, and ``WorkerFailed``.
+        for what cannot be used. When it is awaited: ``services.errors.LabNotRunning``, which says
+        the next step; ``BrokerAway`` and ``DatabaseAway`` if the lab's services are down;
+        ``LabInUse`` if another kernel has it open; and ``WorkerFailed``.
         """
         lab_name(name)
         checked("workers", workers)
@@ -274,7 +274,9 @@ class Lab(Inspection):
         timeout: float = 10.0,  # noqa: ASYNC109
         tracer: "Tracer | None" = None,
     ) -> RestClient:
-        """The same over HTTP. Raises ``LabNotOpen`` if the lab was opened without ``rest``."""
+        """The same over HTTP. Raises ``LabNotOpen`` if the lab was opened without ``rest``, and
+        ``ServerAway``.
+        """
         self._open_workspace()
         if not self.rest_url:
             raise LabNotOpen(f"This lab has no REST: Lab.open({self.name!r}, rest=True)")
@@ -391,7 +393,9 @@ class Lab(Inspection):
         await self._open_workspace().workers.stop()
 
     async def admin(self, *command: str, stdin: str = "") -> str:
-        """What ``python -m server.admin`` prints, for this lab: users, and API keys."""
+        """Runs ``python -m server.admin COMMAND`` for this lab: it knows users, and API keys.
+        ``stdin`` is its input. Returns what it prints, be it an error.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "server.admin", *command),

@@ -1,7 +1,6 @@
 """Notebooks of the student's own, without outputs: the answer must not stand below the question.
 
-They are made once and never overwritten. Nothing but Python is needed here: `make lab` makes them
-while packages are still being installed.
+They are made once and never overwritten: `make lab` makes them before it starts JupyterLab.
 """
 
 import json
@@ -35,7 +34,7 @@ def renew(number: str, originals: Path = ORIGINALS, copies: Path = COPIES) -> tu
     found = sorted(originals.glob(f"{number}*.ipynb"))
     if len(found) != 1 or not number:
         names = ", ".join(path.stem[:2] for path in sorted(originals.glob("*.ipynb")))
-        raise BadArgument(f"There is no notebook {number!r}; there is: {names}.")
+        raise BadArgument(f"There is no notebook {number!r}. Choose one of: {names}.")
     copy = copies / found[0].name
     kept = copies / "earlier" / f"{copy.stem}-{time.strftime('%Y%m%d-%H%M%S')}.ipynb"
     if copy.exists():

@@ -16,10 +16,9 @@ import pandas as pd
 from labkit.errors import WorkerFailed
 from labkit.services import fork_server, logs, process
 from labkit.services.inherited import inherited
+from server.contract.log_events import READY
 
 COLUMNS = ["transport", "alive", "started"]
-READY = "ready"
-"""The event that a process logs once it serves."""
 RIGHT = ("server", "worker")
 OBEDIENT = ("labkit.faults.at_step.worker",)
 """Right, too; and it obeys a plan of faults, as every program but the server's own does."""
@@ -226,7 +225,7 @@ class Workers:
         if events := [e for e in self._events(worker) if last.startswith("{")]:
             why = events[-1].get("why") or events[-1].get("error") or ""
             last = f"{events[-1].get('event', '')} {why}".strip()
-        return f"The last that it said: {last or 'nothing'}. All of it: {worker.log}"
+        return f"Its last log line: {last or 'none'}. Full log: {worker.log}"
 
     async def stop(self) -> None:
         """Have them drain and end, those of an earlier run too."""

@@ -101,7 +101,13 @@ def text_of(thing: object) -> str:
 
 
 ADVICE: Mapping[tuple[bool, bool], str] = {
-    (True, False): "Change the request: the same one is refused again.",
+    (
+        True,
+        False,
+    ): (
+        "Do not send it unchanged: correct what the error names (the data, the id, the credentials "
+        "or the deadline)."
+    ),
     (True, True): "Send the same request again in a moment.",
     (False, True): "Send it again in a moment, with the same idempotency key.",
     (

@@ -14,7 +14,7 @@ ADDRESSES = {
     topology.REQUESTS: "requests",
     topology.DEAD_LETTERS: "deadLetters",
     topology.RAW_DEAD_LETTERS: "rawDeadLetters",
-    topology.UNREADABLE: "unreadable",
+    topology.SET_ASIDE: "unreadable",
 }
 """Queue → what the document calls it; the others are called like the queue."""
 
@@ -24,7 +24,7 @@ DESCRIPTIONS = {
     "reason and without its secrets. Only an operator leads a message out of it.",
     topology.RAW_DEAD_LETTERS: "Requests that the broker itself dead-letters, with their secrets, "
     "on their way to `api.dlq`. No client may read it.",
-    topology.UNREADABLE: "What is set aside: messages that no worker can receive, and letters that "
+    topology.SET_ASIDE: "What is set aside: messages that no worker can receive, and letters that "
     "an operator or a policy has moved out of `api.dlq`. Only an operator looks into it.",
 }
 MESSAGES = {

@@ -47,6 +47,8 @@ OUR_HEADERS: dict[str, dict[str, Schema]] = {
             "items": {"type": "object"},
             "description": _SAYS["FAILURES"],
         },
+        headers.WAITING_SINCE: {"type": "integer", "description": _SAYS["WAITING_SINCE"]},
+        headers.REDELIVERED: {"type": "boolean", "description": _SAYS["REDELIVERED"]},
     },
     "deadLetter": {
         headers.CALLER: _TEXT | {"description": _SAYS["CALLER"]},

@@ -91,7 +91,7 @@ def _own_errors(action: DescribedAction, asked: list[Recording]) -> Iterable[str
     shown = action.own_errors + [BY_CODE[c] for c in ANY_REQUEST if c in seen]
     if shown:
         rows = [[code(error.code), *_seen(error, seen.get(error.code))] for error in shown]
-        yield "**Errors** of its own, and those that its examples met:"
+        yield "**Errors** specific to this action, and those that its examples ran into:"
         yield table(["code", "for example", "is answered"], rows)
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from server.contract.log_events import DEAD_LETTERED, REQUEST
+
 SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 """Upper bounds: a request takes some milliseconds, and waits for as long as its caller does."""
 ATTEMPTS = (1, 2, 3, 4, 5, 10)
@@ -66,9 +68,9 @@ class Metrics:
     ) -> MutableMapping[str, Any]:
         """A step of the log: it looks at each event and passes it on, whatever is in it."""
         with suppress(Exception):
-            if event["event"] == "request":
+            if event["event"] == REQUEST:
                 self._count_request(event)
-            elif event["event"] == "dead_lettered":
+            elif event["event"] == DEAD_LETTERED:
                 self._dead_letters.labels(event["reason"]).inc()
         return event
 

@@ -30,6 +30,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import StatusCode
 
 from server.contract.errors import Internal, Unavailable
+from server.contract.log_events import REQUEST
 from server.contract.steps import Step
 
 TRACER = "library.server"
@@ -85,7 +86,7 @@ class Traces:
         if span.is_recording():
             event["trace_id"] = trace.format_trace_id(span.get_span_context().trace_id)
             with suppress(Exception):
-                if event["event"] == "request":
+                if event["event"] == REQUEST:
                     _describe(span, event)
                 else:
                     span.add_event(event["event"])

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from labkit.services.logs import parsed
+from server.contract.log_events import DEAD_LETTERED, REQUEST
 
 KEPT = 120
 """Readings of each queue: about a minute."""
@@ -18,7 +19,9 @@ LETTERS = 5
 """Dead letters that are shown, the latest ones."""
 COUNTS = 4
 """Of the broker's counts, over which a rate is taken: it may be wrong by one in so many."""
-REQUEST, DEAD_LETTER = b'"event":"request"', b'"event":"dead_lettered"'
+REQUEST_LINE, DEAD_LETTER_LINE = (
+    f'"event":"{event}"'.encode() for event in (REQUEST, DEAD_LETTERED)
+)
 
 Counters = Mapping[str, Mapping[str, int]]
 
@@ -67,11 +70,11 @@ class Readings:
                 new = lines.read()
                 new = new[: new.rfind(b"\n") + 1]  # the rest is still being written
                 self._read[log] = self._read.get(log, 0) + len(new)
-                self.requests += new.count(REQUEST)
-                if DEAD_LETTER in new:
+                self.requests += new.count(REQUEST_LINE)
+                if DEAD_LETTER_LINE in new:
                     self._see_letters(new)
 
     def _see_letters(self, lines: bytes) -> None:
         for line in lines.splitlines():
-            if DEAD_LETTER in line and (event := parsed(line)):
+            if DEAD_LETTER_LINE in line and (event := parsed(line)):
                 self.letters.append(event)

@@ -122,11 +122,6 @@ class Held:
         await self._channel.basic_reject(message.delivery_tag or 0, requeue=False, wait=False)
         self._tags.pop(message.delivery_tag or 0, None)
 
-    async def remove_all(self) -> None:
-        """All that is held leaves the queue."""
-        await self._channel.basic_ack(0, multiple=True)
-        self._tags.clear()
-
     async def give_back(self) -> None:
         """All that is held goes to where it was. Returns when it is there, as a rule.
 
@@ -216,7 +211,7 @@ async def _lock(connection: AbstractConnection, queue: str) -> None:
         await channel.queue_declare(f"{queue}.in-use", exclusive=True)
     except aiormq.exceptions.ChannelLockedResource as error:
         raise QueueInUse(
-            f"Another operator has {queue} in their hands: they look into it, or replay from it. "
-            "Nothing was done. Ask again when they are ready."
+            f"Another operator is using {queue}, to look into it or to replay from it. "
+            "Nothing was changed. Try again when they have finished."
         ) from error
     await channel.close()

@@ -75,7 +75,7 @@ async def _there(broker: Broker, vhost: str, queue: str) -> dict[str, Any]:
     queues = {each["name"]: each for each in await broker.queues_last_reported(vhost)}
     if queue not in queues:
         names = ", ".join(sorted(queues)) or "none"
-        raise NoSuchQueue(f"There is no queue {queue!r} in {vhost}; there is: {names}.")
+        raise NoSuchQueue(f"There is no queue {queue!r} in {vhost}. Its queues are: {names}.")
     kind = queues[queue]["type"]
     if kind not in ("classic", "quorum"):
         raise CannotLook(queue, f"a {kind} is read from an offset, and keeps what was read.")

@@ -27,7 +27,7 @@ Shown = dict[str, bytes | int]
 async def first(tools: BrokerTools, vhost: str, queue: str, count: int) -> list[Shown]:
     """Up to ``count`` messages that are ready.
 
-    While a consumer takes some, one may be left out. Raises ``services.ToolFailed``.
+    While a consumer takes some, one may be left out. Raises ``services.broker_tools.ToolFailed``.
     """
     limit = asyncio.Semaphore(AT_A_TIME)
     end = count + 1

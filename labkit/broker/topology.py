@@ -7,7 +7,6 @@ from typing import Any
 from labkit.broker.management import Broker
 
 DEAD_LETTER = "x-dead-letter-routing-key"
-Definitions = Mapping[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)

@@ -48,12 +48,12 @@ class Result(Assessment):
 
     story: Story | None = None
     log: str = ""
-    """The last that the server said."""
+    """The server's last output."""
 
     def __repr__(self) -> str:
         parts = [super().__repr__()]
         if self.log:
-            parts.append(f"The last that your server said:\n{self.log}")
+            parts.append(f"The last output of your server:\n{self.log}")
         if self.story is not None:
             parts.append(repr(self.story))
         return "\n\n".join(parts)
@@ -63,7 +63,7 @@ class Result(Assessment):
         if self.story is not None:
             parts = [super().__repr__()]
             if self.log:
-                parts.append(f"The last that your server said:\n\n```text\n{self.log}\n```")
+                parts.append(f"The last output of your server:\n\n```text\n{self.log}\n```")
             parts.append(f"```mermaid\n{self.story.mermaid()}\n```")
             shown["text/markdown"] = "\n\n".join(parts)
         return shown

@@ -86,9 +86,7 @@ class Trial:
             for server in started:
                 if not server.alive():
                     last = server.log_tail(6) or "It said nothing."
-                    raise Broken(
-                        f"It ended as soon as it was started. The last that it said:\n{last}"
-                    )
+                    raise Broken(f"It ended as soon as it was started. Its last output:\n{last}")
             return await self.consumers() >= before + count
 
         await self.until(consuming, "It does not consume from api.requests.", STARTED)

@@ -9,11 +9,11 @@ from labkit.cli.output import say, show
 from labkit.dead_letters import DeadLetters, Letter
 from labkit.errors import BadSelection
 from labkit.place import Place
-from server.contract.topology import DEAD_LETTERS, UNREADABLE
+from server.contract.topology import DEAD_LETTERS, SET_ASIDE
 
-NOTHING = "No dead letter is there that fits."
+NOTHING = "No dead letter matches."
 SELECTED = ("error", "action", "version", "ids", "since", "replays", "number", "unreadable")
-_OTHER = f"another one that holds letters, {UNREADABLE}"
+_OTHER = f"another one that holds letters, {SET_ASIDE}"
 MOST = 1000
 """Rows that are printed; counting more of them is what `groups` is for."""
 
@@ -33,22 +33,30 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     command("list", _list, "one line for each letter", parents=[which])
     command("groups", _groups, "how many of each error and action", parents=[which])
     _one(command("show", _show, "one letter, whole, with its history"))
-    replay = command("replay", _replay, "send letters again, for whom they are", parents=[which])
-    replay.add_argument("--rate", type=float, help="letters a second at most")
-    replay.add_argument("--dry-run", action="store_true", help="only say which it would be")
-    replay.add_argument("--to", metavar="QUEUE", help="not to where they came from")
+    replay = command(
+        "replay", _replay, "send letters again, on behalf of their senders", parents=[which]
+    )
+    replay.add_argument("--rate", type=float, help="at most this many letters a second")
+    replay.add_argument(
+        "--dry-run", action="store_true", help="only show which letters would be sent"
+    )
+    replay.add_argument(
+        "--to", metavar="QUEUE", help="send to this queue instead of the original one"
+    )
     edit = command("edit", _edit, "send one with other data, as a new request")
     _one(edit)
     edit.add_argument("--data", type=_json, help="all of it, as JSON")
     edit.add_argument("--action")
     edit.add_argument("--version")
-    text = f"move letters into {UNREADABLE}, out of the way"
+    text = f"move letters into {SET_ASIDE}, out of the way"
     command("aside", _aside, text, parents=[which])
     archive = command("archive", _archive, "move letters into a new file", parents=[which])
     archive.add_argument("path", metavar="FILE")
     command("restore", _restore, "put a file's letters back").add_argument("path", metavar="FILE")
     purge = command("purge", _purge, "delete letters for ever", parents=[which])
-    purge.add_argument("name", nargs="?", default="", help="of the queue, to be sure")
+    purge.add_argument(
+        "name", nargs="?", default="", help="the name of the queue, as a confirmation"
+    )
 
 
 async def run(place: Place, options: argparse.Namespace) -> None:
@@ -64,7 +72,7 @@ def _selection() -> argparse.ArgumentParser:
     which.add_argument("--version", action="append")
     which.add_argument("--id", action="append", dest="ids")
     which.add_argument("--since", help="a time (UTC), or how long ago: 90s, 10m, 2h, 7d")
-    which.add_argument("--replays", type=int, help="so often replayed; 0 is never")
+    which.add_argument("--replays", type=int, help="replayed exactly this many times; 0: never")
     which.add_argument("--number", type=int, action="append", help="its place in the list")
     text = "only what cannot be decoded"
     which.add_argument("--unreadable", action="store_const", const=True, help=text)
@@ -125,7 +133,7 @@ async def _edit(dead: DeadLetters, options: argparse.Namespace) -> None:
 
 async def _aside(dead: DeadLetters, options: argparse.Namespace) -> None:
     count = await dead.set_aside(**_selected(options))
-    say(f"{count:,} letters are in {UNREADABLE} now: look at them with --queue {UNREADABLE}.")
+    say(f"{count:,} letters are in {SET_ASIDE} now: look at them with --queue {SET_ASIDE}.")
 
 
 async def _archive(dead: DeadLetters, options: argparse.Namespace) -> None:

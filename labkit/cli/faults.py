@@ -18,7 +18,7 @@ from labkit.faults.elsewhere import elsewhere
 from labkit.faults.fault import Fault, NotReached
 from labkit.faults.faults import Faults
 from labkit.faults.messages import POISONS
-from labkit.faults.scene import Crew
+from labkit.faults.scene import RunningWorkers
 from labkit.faults.service_faults import ServiceFaults
 from labkit.place import Place
 from labkit.services.environment import ROOT
@@ -146,7 +146,7 @@ async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
             raise
 
 
-async def _happen(faults: Faults, crew: Crew, options: argparse.Namespace) -> None:
+async def _happen(faults: Faults, crew: RunningWorkers, options: argparse.Namespace) -> None:
     pids = {worker.name: worker.pid for worker in crew.processes}  # a killed one is not in it later
     async with await options.begin(faults, options) as fault:
         if isinstance(fault, ArmedFault):

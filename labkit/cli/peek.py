@@ -7,10 +7,12 @@ from labkit.broker.management import Broker
 from labkit.cli.output import show
 from labkit.place import Place
 
+MANY = f"how many (5): at most {peek.MOST}, in a quorum queue {peek.MOST_IN_QUORUM_QUEUES}"
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("queue", metavar="QUEUE", help="such as api.requests")
-    parser.add_argument("-n", type=int, default=5, help=f"how many, up to {peek.MOST}; else 5")
+    parser.add_argument("-n", type=int, default=5, help=MANY)
 
 
 async def run(place: Place, options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 
 from labkit.client.backoff import Pauses
 from labkit.client.caller import ConnectedCaller, Reply, encoded, traces_of
-from labkit.client.channel import Link, OnOutcome, Outcome, address
+from labkit.client.channel import Confirmation, Link, OnConfirmation, address
 from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.client.moments import Moment, Observer
 from labkit.errors import BadArgument, BrokerAway
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 2.0
 """Seconds up to which it waits before the first attempt to reconnect, and before a later one."""
 
-AGAIN = 0.5
+RESEND_PAUSE = 0.5
 """Seconds until a request is sent again of which only the newest copy was refused."""
 
-ELECTION, ASKS_AGAIN = 5.0, 0.1
+ELECTION, ELECTION_PAUSE = 5.0, 0.1
 """Seconds for which a refused request is sent again to a cluster, and from one time to the next.
 The broker does not say why it refuses, and a queue whose leader has died takes nothing until the
 others have elected a new one. What is full for so long is full."""
@@ -193,21 +193,21 @@ class AsyncAPIClient(ConnectedCaller):
         if self._link is not None and not pending.reply.done():
             pending.sent += 1
             self._note(Moment.SENT, pending.id)
-            on_outcome: OnOutcome = partial(self._on_outcome, pending)
+            on_outcome: OnConfirmation = partial(self._on_outcome, pending)
             headers: dict[str, Any] = {DEADLINE: pending.deadline, SENT_AT: pending.sent_at}
             if self._traces is not None:
                 traced, on_outcome = self._traces.sent(pending.id, on_outcome)
                 headers |= traced
             self._link.publish(pending.body, pending.id, headers, on_outcome)
 
-    def _on_outcome(self, pending: Pending, outcome: Outcome) -> None:
+    def _on_outcome(self, pending: Pending, outcome: Confirmation) -> None:
         match outcome:
-            case Outcome.ACCEPTED:
+            case Confirmation.ACCEPTED:
                 self._note(Moment.ACCEPTED, pending.id)
-            case Outcome.RETURNED:
+            case Confirmation.RETURNED:
                 self._note(Moment.RETURNED, pending.id)
                 self._refuse(pending, Unroutable())
-            case Outcome.REFUSED:
+            case Confirmation.REFUSED:
                 self.refused += 1
                 self._note(Moment.REFUSED, pending.id)
                 self._refuse(pending, QueueFull())
@@ -215,9 +215,9 @@ class AsyncAPIClient(ConnectedCaller):
     def _refuse(self, pending: Pending, error: Exception) -> None:
         pending.sent -= 1
         if pending.sent:  # what became of the copy before is not known: only a reply can tell
-            self._ask_again(AGAIN, pending)
+            self._ask_again(RESEND_PAUSE, pending)
         elif isinstance(error, QueueFull) and self._may_be_electing(pending):
-            self._ask_again(ASKS_AGAIN, pending)
+            self._ask_again(ELECTION_PAUSE, pending)
         else:
             pending.fail(error)
 
@@ -258,7 +258,7 @@ class AsyncAPIClient(ConnectedCaller):
             return
         if reply.error is not None and reply.error["code"] in OF_THIS_COPY and pending.sent > 1:
             # Our first copy may be in progress, or done: its reply went where we no longer are.
-            self._send_after(AGAIN, pending)
+            self._send_after(RESEND_PAUSE, pending)
         else:
             pending.reply.set_result(reply)
 

@@ -36,6 +36,11 @@ class Reply:
     parked: bool = False
     """True if the request is in the dead letter queue now."""
 
+    @property
+    def outcome(self) -> str:
+        """``ok``, or the error's code."""
+        return "ok" if self.error is None else str(self.error["code"])
+
     def __post_init__(self) -> None:
         """Raises ``ValueError`` for an error that no program could act on."""
         error: object = self.error

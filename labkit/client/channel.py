@@ -32,7 +32,7 @@ def _host_and_port(amqp_url: str) -> str:
     return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 
 
-class Outcome(Enum):
+class Confirmation(Enum):
     """What the broker says of a message; nothing, if the connection is lost before."""
 
     ACCEPTED = auto()
@@ -42,7 +42,7 @@ class Outcome(Enum):
     """There is no queue for it."""
 
 
-OnOutcome = Callable[[Outcome], None]
+OnConfirmation = Callable[[Confirmation], None]
 
 
 class Link:
@@ -61,7 +61,7 @@ class Link:
         self._lane: Lane
         self._reply_to = ""
         self._published = 0
-        self._unconfirmed: dict[int, tuple[str, OnOutcome]] = {}
+        self._unconfirmed: dict[int, tuple[str, OnConfirmation]] = {}
         """Message ids, by the number of the message: in the order in which they were published."""
         self._returned: set[str | None] = set()
         """Message ids of what came back, and is confirmed next."""
@@ -105,7 +105,7 @@ class Link:
         self.lost.set()
 
     def publish(
-        self, body: bytes, correlation_id: str, headers: dict[str, Any], on_outcome: OnOutcome
+        self, body: bytes, correlation_id: str, headers: dict[str, Any], on_outcome: OnConfirmation
     ) -> None:
         """Returns at once; ``on_outcome`` is called with what the broker says."""
         message_id = new_message_id()
@@ -133,10 +133,10 @@ class Link:
             message_id, on_outcome = self._unconfirmed.pop(each)
             if message_id in self._returned:
                 self._returned.discard(message_id)
-                on_outcome(Outcome.RETURNED)
+                on_outcome(Confirmation.RETURNED)
             else:
                 self.taken |= taken
-                on_outcome(Outcome.ACCEPTED if taken else Outcome.REFUSED)
+                on_outcome(Confirmation.ACCEPTED if taken else Confirmation.REFUSED)
 
     def _receive(self, message: Delivered) -> None:
         replayed = bool(message.headers.get(REPLAYED, False))

@@ -1,4 +1,4 @@
-"""What a call can end in, beside a reply. With the server's own errors they are one tree."""
+"""How a call can end without a reply. With the server's errors these are one tree."""
 
 from server.contract.errors import ApiError
 

@@ -10,7 +10,7 @@ from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from labkit.client.caller import Reply
-from labkit.client.channel import OnOutcome, Outcome
+from labkit.client.channel import Confirmation, OnConfirmation
 from server.contract.topology import REQUESTS
 
 _propagator = TraceContextTextMapPropagator()
@@ -47,7 +47,9 @@ class CallTraces:
                     if send.is_recording():  # its copy was lost with its connection
                         send.end()
 
-    def sent(self, request_id: str, on_outcome: OnOutcome) -> tuple[dict[str, str], OnOutcome]:
+    def sent(
+        self, request_id: str, on_outcome: OnConfirmation
+    ) -> tuple[dict[str, str], OnConfirmation]:
         """The headers of a copy that is sent now, from whichever task; and what has to be called
         with the broker's answer to this copy, which ends its span.
         """
@@ -66,8 +68,8 @@ class CallTraces:
         )
         self._sends[request_id].append(send)
 
-        def ended(outcome: Outcome) -> None:
-            if outcome is not Outcome.ACCEPTED:
+        def ended(outcome: Confirmation) -> None:
+            if outcome is not Confirmation.ACCEPTED:
                 send.set_status(StatusCode.ERROR, outcome.name)
             send.end()
             on_outcome(outcome)
@@ -84,5 +86,5 @@ def _headers(span: Span) -> dict[str, str]:
 
 def _described(span: Span, reply: Reply) -> Reply:
     """A refusal is an answer, and no failure of the call."""
-    span.set_attribute("library.outcome", "ok" if reply.error is None else reply.error["code"])
+    span.set_attribute("library.outcome", reply.outcome)
     return reply

@@ -18,7 +18,7 @@ from labkit.dead_letters.reading import Pairs
 from labkit.errors import NotMoved
 from server.contract import topology
 from server.contract.limits import Limits
-from server.contract.topology import UNREADABLE, Queue
+from server.contract.topology import SET_ASIDE, Queue
 
 
 class Aside:
@@ -35,7 +35,7 @@ class Aside:
         kinds = [Limits(), Limits(clustered=True)]
         await _declared(connection, *(topology.dead_letters(limits) for limits in kinds))
         channel = await _declared(connection, topology.unreadable())
-        return cls(held, post, Held(channel, UNREADABLE))
+        return cls(held, post, Held(channel, SET_ASIDE))
 
     async def move(self, letters: Pairs) -> int:
         """How many those are. Raises ``NotMoved`` if one was refused: it stays, with the rest."""
@@ -49,7 +49,7 @@ class Aside:
         return len(letters)
 
     async def _copy(self, one: Letter, message: DeliveredMessage) -> None:
-        await self._post.put(UNREADABLE, *copies.moved(one))
+        await self._post.put(SET_ASIDE, *copies.moved(one))
         await self._held.remove(message)
 
     async def _reject(self, message: DeliveredMessage) -> None:
@@ -58,7 +58,7 @@ class Aside:
         await self._held.reject(message)
         while await self._there.ready() <= before:
             if time.monotonic() > deadline:
-                raise NotMoved(f"{UNREADABLE} has not taken a letter: see the queue's policies.")
+                raise NotMoved(f"{SET_ASIDE} has not taken a letter: see the queue's policies.")
             await asyncio.sleep(0.005)
 
 

@@ -9,13 +9,14 @@ from copy import copy
 from datetime import UTC, datetime
 from typing import Any
 
+from aio_pika import DeliveryMode
 from pamqp import commands as spec
 from pydantic_core import to_json
 
 from labkit.dead_letters.letter import Letter
 from labkit.dead_letters.trusted import MOST_FAILURES, MOST_REPLAYS
 from server.contract.credentials import TOKEN_FIELD
-from server.contract.envelope import JSON
+from server.contract.envelope import JSON, LONGEST_ID
 from server.contract.headers import (
     EDITED_FROM,
     ERROR,
@@ -27,14 +28,11 @@ from server.contract.headers import (
     TRACEPARENT,
 )
 
-PERSISTENT = 2
 OF_THE_REQUEST = (FAILURES, EDITED_FROM, TRACEPARENT)
 """Headers of a letter that its request keeps. The others the server writes when it parks it."""
 
 LONGEST_ERROR = 1000
 """Characters of a refusal: twenty of them have to fit into one frame."""
-LONGEST_ID = 255
-"""Bytes of a ``correlation_id``. The ids of malformed requests may be longer."""
 
 Message = tuple[spec.Basic.Properties, bytes]
 
@@ -85,7 +83,7 @@ def edited(letter: Letter, api_key: str, request: dict[str, Any]) -> Message:
         content_type=JSON,
         correlation_id=request["id"],
         message_id=uuid.uuid4().hex,
-        delivery_mode=PERSISTENT,
+        delivery_mode=DeliveryMode.PERSISTENT,
         headers=headers,
     )
     return properties, to_json({**request, "auth": api_key})
@@ -106,6 +104,6 @@ def _copy(letter: Letter, headers: dict[str, Any], what: str) -> spec.Basic.Prop
         content_type=given.content_type,
         correlation_id=known_as if len(known_as.encode()) <= LONGEST_ID else None,
         message_id=uuid.uuid5(uuid.NAMESPACE_OID, name).hex,
-        delivery_mode=PERSISTENT,
+        delivery_mode=DeliveryMode.PERSISTENT,
         headers=dict(headers),
     )

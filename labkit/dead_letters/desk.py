@@ -16,11 +16,11 @@ from labkit.dead_letters.aside import Aside
 from labkit.dead_letters.letter import Letter, Summary
 from labkit.dead_letters.post import Post
 from labkit.dead_letters.reading import Pairs, batches, find
-from labkit.dead_letters.replay import REPLAY_TIMEOUT, Outcome, Pace, Replay
+from labkit.dead_letters.replay import REPLAY_TIMEOUT, Pace, Replay, ReplayResult
 from labkit.dead_letters.selection import Selection
 from labkit.errors import BadSelection
 from labkit.ui.progress import Tally
-from server.contract.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
+from server.contract.topology import DEAD_LETTERS, REQUESTS, SET_ASIDE
 from server.contract.vouching import user_of
 
 AT_A_TIME = 500
@@ -142,6 +142,10 @@ class DeadLetters:
 
         If that is ok the letter leaves the queue, else it stays. A letter that does not tell who
         sent it is sent as the operator's own request.
+
+        Raises ``BadSelection`` if it is not there, or cannot be edited like that;
+        ``Unauthorized``, ``Forbidden`` or ``NobodyAnswers`` before anything is sent; and
+        ``ReplyTimeout``.
         """
         changes = {"data": data, "action": action, "version": version}
         async with self._held() as (held, post):
@@ -160,8 +164,8 @@ class DeadLetters:
         Raises ``NotMoved`` if the broker does not take one: it stays, with those behind it.
         """
         wanted, count = _selection(selection), 0
-        if self._queue == UNREADABLE:
-            raise BadSelection(f"They are aside already, in {UNREADABLE}.")
+        if self._queue == SET_ASIDE:
+            raise BadSelection(f"They are aside already, in {SET_ASIDE}.")
         async with connected(self._url) as connection:
             post = await Post.open(connection, self._url)
             async with holding(connection, self._queue) as held:
@@ -172,7 +176,10 @@ class DeadLetters:
         return count
 
     async def archive(self, path: str | Path, **selection: Any) -> int:
-        """Letters go from the queue into a new file, once the disk has them. How many."""
+        """Letters go from the queue into a new file, once the disk has them. How many.
+
+        Raises ``BadSelection`` if the file exists.
+        """
         wanted, path, count = _selection(selection), Path(path), 0
         async with self._held() as (held, _):
             with archive.create(path) as file:
@@ -272,11 +279,14 @@ def _names(pairs: Pairs) -> Iterator[str | None]:
 
 def _would(summaries: Summaries) -> pd.DataFrame:
     return _table(
-        [Outcome(s.number, s.id, s.action, "would be sent", s.replays, "stays") for s in summaries]
+        [
+            ReplayResult(s.number, s.id, s.action, "would be sent", s.replays, "stays")
+            for s in summaries
+        ]
     )
 
 
-def _table(outcomes: list[Outcome]) -> pd.DataFrame:
-    columns = list(Outcome.__dataclass_fields__)
+def _table(outcomes: list[ReplayResult]) -> pd.DataFrame:
+    columns = list(ReplayResult.__dataclass_fields__)
     rows = [asdict(outcome) for outcome in sorted(outcomes, key=lambda each: each.number)]
     return pd.DataFrame(rows, columns=columns).set_index("number")

@@ -10,10 +10,8 @@ from labkit.dead_letters.letter import Letter
 from labkit.dead_letters.post import Post
 from labkit.errors import BadSelection
 from server.contract.credentials import TOKEN_FIELD
+from server.contract.errors import OUTCOMES
 from server.contract.topology import REQUESTS
-
-FINAL = ("not_found", "conflict")
-"""Refusals that the server keeps under the key: nothing else can ever be done under it."""
 
 
 async def send(
@@ -26,7 +24,7 @@ async def send(
         raise ReplyTimeout(
             "No reply came in time; the letter stays. Edit it in the same way again."
         )
-    return answer.reply
+    return answer
 
 
 def request(letter: Letter, changes: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +47,7 @@ def request(letter: Letter, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _names(letter: Letter) -> dict[str, Any]:
-    suffix = f"~{letter.summary.replays}" if letter.summary.error in FINAL else ""
+    suffix = f"~{letter.summary.replays}" if letter.summary.error in OUTCOMES else ""
     if letter.key is not None:
         return {"id": str(uuid.uuid4()), "idempotency_key": letter.key + suffix}
     return {"id": (letter.id or str(uuid.uuid4())) + suffix, "idempotency_key": None}

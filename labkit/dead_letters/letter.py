@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
+from aio_pika import DeliveryMode
 from aiormq.abc import DeliveredMessage
 from pamqp import commands as spec
 from pydantic_core import from_json, to_json
@@ -156,7 +157,7 @@ def _rebuilt(given: spec.Basic.Properties, headers: dict[str, Any]) -> spec.Basi
         correlation_id=given.correlation_id,
         reply_to=given.reply_to,
         message_id=given.message_id,
-        delivery_mode=2,
+        delivery_mode=DeliveryMode.PERSISTENT,
         headers=headers,
     )
 

@@ -41,5 +41,5 @@ async def check(post: Post, api_key: str, patience: float) -> None:
     answer = await post.ask(REQUESTS, properties, body, min(ANSWER_TIMEOUT, patience))
     if answer is None:
         raise NobodyAnswers
-    if answer.reply.error is not None:
-        raise from_wire(answer.reply.error)
+    if answer.error is not None:
+        raise from_wire(answer.error)

@@ -8,36 +8,19 @@ an answer may come twice.
 import asyncio
 import time
 import uuid
-from dataclasses import dataclass
 from typing import Any
 
 import aiormq
 from aiormq.abc import AbstractChannel, AbstractConnection, DeliveredMessage
 from pamqp import commands as spec
 
-from labkit.client.amqp import ASKS_AGAIN, ELECTION
+from labkit.client.amqp import ELECTION, ELECTION_PAUSE
 from labkit.client.caller import Reply
 from labkit.dead_letters.letter import parsed
 from labkit.errors import NotMoved
 from server.contract import brokers
 from server.contract.headers import ASKED_AS, PARKED, REPLAYED
 from server.contract.vouching import user_of
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A reply, and whether its request is in the dead letter queue again."""
-
-    reply: Reply
-    parked: bool
-
-    @property
-    def code(self) -> str:
-        return "ok" if self.reply.error is None else str(self.reply.error["code"])
-
-    @property
-    def message(self) -> str:
-        return "" if self.reply.error is None else str(self.reply.error["message"])
 
 
 class Post:
@@ -56,7 +39,7 @@ class Post:
         self._reply_to = reply_to
         self._election = ELECTION if brokers.are_several(amqp_url) else 0.0
         self.user = user_of(amqp_url)
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
     @classmethod
     async def open(cls, connection: AbstractConnection, amqp_url: str) -> "Post":
@@ -78,7 +61,7 @@ class Post:
         end = time.monotonic() + self._election
         taken = await self._taken(self._channel, queue, properties, body)
         while not taken and time.monotonic() < end:
-            await asyncio.sleep(ASKS_AGAIN)
+            await asyncio.sleep(ELECTION_PAUSE)
             channel = await self._connection.channel(on_return_raises=True)
             taken = await self._taken(channel, queue, properties, body)
             await channel.close()
@@ -105,7 +88,7 @@ class Post:
         properties: spec.Basic.Properties,
         body: bytes,
         within: float,
-    ) -> Answer | None:
+    ) -> Reply | None:
         """Its answer, or None if none came ``within`` seconds. Raises ``NotMoved``.
 
         The body has to say the request's id: the correlation id is replaced, and kept in a header.
@@ -114,7 +97,7 @@ class Post:
         asked_as = properties.correlation_id or ""
         properties.headers = {**(properties.headers or {}), ASKED_AS: asked_as}
         properties.correlation_id, properties.reply_to = name, self._reply_to
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[name] = answer
         try:
             await self.put(queue, properties, body)
@@ -134,17 +117,17 @@ class Post:
         """An answer that comes twice, or too late, is dropped."""
         waiting = self._waiting.get(message.header.properties.correlation_id or "")
         if waiting is not None and not waiting.done():
-            waiting.set_result(_answer(message))
+            waiting.set_result(_reply(message))
 
 
-def _answer(message: DeliveredMessage) -> Answer:
+def _reply(message: DeliveredMessage) -> Reply:
     body: dict[str, Any] = parsed(message.body) or {}
     headers = message.header.properties.headers or {}
-    reply = Reply(
+    return Reply(
         body.get("correlation_id", ""),
         body.get("status", "error"),
         body.get("data"),
         body.get("error"),
-        bool(headers.get(REPLAYED, False)),
+        replayed=bool(headers.get(REPLAYED, False)),
+        parked=bool(headers.get(PARKED, False)),
     )
-    return Answer(reply, bool(headers.get(PARKED, False)))

@@ -19,9 +19,10 @@ from typing import Any
 from aiormq.abc import DeliveredMessage
 
 from labkit.broker.held import Held
+from labkit.client.caller import Reply
 from labkit.dead_letters import copies, letter
 from labkit.dead_letters.letter import UNREADABLE, WHY_UNREADABLE, Letter, Summary
-from labkit.dead_letters.post import Answer, Post
+from labkit.dead_letters.post import Post
 from labkit.errors import NotMoved
 from labkit.ui.printable import printable
 from server.contract.topology import REQUESTS
@@ -39,7 +40,7 @@ NO_CALLER = "Who sent it is not known, nor with what rights. Edit it to send it 
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayResult:
     """What became of one letter. ``letter``: whether it is still in the queue."""
 
     number: int
@@ -63,9 +64,9 @@ class Replay:
         self._api_key = api_key
         self._queue = queue
         self._patience = patience
-        self.outcomes: list[Outcome] = []
+        self.outcomes: list[ReplayResult] = []
         self._silent = asyncio.Event()
-        self._settled = 0
+        self._removed = 0
 
     async def run(
         self,
@@ -73,7 +74,7 @@ class Replay:
         pace: "Pace",
         to: str | None,
         tell: Callable[[int], None],
-    ) -> list[Outcome]:
+    ) -> list[ReplayResult]:
         """In the order of the queue. It ends early when no worker answers any more."""
         total, seen = await self._held.ready(), 0
         while seen < total and not self._silent.is_set():
@@ -96,9 +97,9 @@ class Replay:
         holds a letter for half an hour, so a slow replay gives back what it holds before that.
         """
         until, slots = time.monotonic() + ROUND, asyncio.Semaphore(IN_FLIGHT)
-        number, first = self._settled, seen + 1
+        number, first = self._removed, seen + 1
         async with asyncio.TaskGroup() as tasks:
-            async for batch in self._held.all(IN_FLIGHT, total - self._settled):
+            async for batch in self._held.all(IN_FLIGHT, total - self._removed):
                 for message in batch:
                     if self._silent.is_set() or time.monotonic() > until:
                         return max(0, number + 1 - first)
@@ -128,19 +129,19 @@ class Replay:
         finally:
             slots.release()
 
-    async def _send(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
+    async def _send(self, one: Letter, message: DeliveredMessage, to: str) -> ReplayResult:
         if not one.is_readable:
             return _outcome(one, UNREADABLE, "stays", WHY_UNREADABLE)
         if to != REQUESTS:
             return await self._elsewhere(one, message, to)
         return await self._to_origin(one, message, to)
 
-    async def _elsewhere(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
+    async def _elsewhere(self, one: Letter, message: DeliveredMessage, to: str) -> ReplayResult:
         await self._post.put(to, *copies.marked(one, {}))
-        await self._settle(message)
+        await self._remove(message)
         return _outcome(one, f"moved to {to}", "left")
 
-    async def _to_origin(self, one: Letter, message: DeliveredMessage, to: str) -> Outcome:
+    async def _to_origin(self, one: Letter, message: DeliveredMessage, to: str) -> ReplayResult:
         if one.caller is None:
             return _outcome(one, "no caller", "stays", NO_CALLER)
         copy, body = copies.request_again(one, self._api_key)
@@ -149,21 +150,22 @@ class Replay:
             self._silent.set()
             await self._put_back(one, message, {})
             return _outcome(one, "unknown", "stays", "No answer came; its copy waits for a worker.")
-        if answer.code != "ok" and not answer.parked:
-            await self._put_back(one, message, {"code": answer.code, "error": answer.message})
-            return _outcome(one, answer.code, "stays", answer.message)
-        await self._settle(message)
+        if answer.error is not None and not answer.parked:
+            said = _message(answer)
+            await self._put_back(one, message, {"code": answer.outcome, "error": said})
+            return _outcome(one, answer.outcome, "stays", said)
+        await self._remove(message)
         return _answered(one, answer)
 
-    async def _settle(self, message: DeliveredMessage) -> None:
+    async def _remove(self, message: DeliveredMessage) -> None:
         await self._held.remove(message)
-        self._settled += 1
+        self._removed += 1
 
     async def _put_back(
         self, one: Letter, message: DeliveredMessage, refusal: dict[str, str]
     ) -> None:
         await self._post.put(self._queue, *copies.marked(one, refusal))
-        await self._settle(message)
+        await self._remove(message)
 
 
 class Pace:
@@ -180,14 +182,18 @@ class Pace:
             await asyncio.sleep(wait)
 
 
-def _answered(one: Letter, answer: Answer) -> Outcome:
+def _answered(one: Letter, answer: Reply) -> ReplayResult:
     if answer.parked:
-        return _outcome(one, f"parked again: {answer.code}", "stays", answer.message)
-    return _outcome(one, "replayed" if answer.reply.replayed else "ok", "left")
+        return _outcome(one, f"parked again: {answer.outcome}", "stays", _message(answer))
+    return _outcome(one, "replayed" if answer.replayed else "ok", "left")
 
 
-def _outcome(one: Letter, outcome: str, where: str, message: str = "") -> Outcome:
+def _message(answer: Reply) -> str:
+    return "" if answer.error is None else str(answer.error["message"])
+
+
+def _outcome(one: Letter, outcome: str, where: str, message: str = "") -> ReplayResult:
     said: dict[str, Any] = {name: getattr(one.summary, name) for name in ("number", "id", "action")}
     replays = one.summary.replays + (outcome not in NOT_SENT)
     said |= {"outcome": printable(outcome), "message": printable(message)}
-    return Outcome(**said, replays=replays, letter=where)
+    return ReplayResult(**said, replays=replays, letter=where)

@@ -88,7 +88,10 @@ class ByHand(Exercise):
         if reply.correlation_id != "by-hand":
             return wrong(f"The reply's correlation id is {reply.correlation_id!r}, not 'by-hand'.")
         if self.calls("ping").empty:
-            return wrong("The message looks right, but no worker has answered a ping since.")
+            return wrong(
+                "The message looks right, but no worker has answered a ping since the exercise "
+                "began."
+            )
         return right("Your own request, and its reply where you wanted it.")
 
     async def answer(self) -> None:
@@ -164,7 +167,7 @@ class AfterTheTimeout(Exercise):
 
     async def look(self) -> Assessment:
         if self.calls("create_book").empty:
-            return not_attempted("No worker has answered a create_book since.")
+            return not_attempted("No worker has answered a create_book since the exercise began.")
         await self.lab.settle()
         rows = await self.lab.rows("books_v1")
         count = int((rows["title"] == "Dune").sum())

@@ -162,7 +162,7 @@ class OnlyLook(Exercise):
     async def look(self) -> Assessment:
         await self.lab.settle()
         if self.calls().empty:
-            return not_attempted("Nothing was asked since.")
+            return not_attempted("No request was sent since the exercise began.")
         if "Ravi" not in set((await self.lab.rows("users"))["name"]):
             return wrong("There is no user named Ravi.")
         outcomes = self.calls("create_author")["outcome"].tolist()

@@ -8,6 +8,7 @@ import pandas as pd
 from labkit import deadline
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from labkit.services.logs import events
+from server.contract.log_events import DRAINED, READY, REQUEST
 from server.contract.topology import REQUESTS
 
 PARCELS = "parcels"
@@ -221,7 +222,7 @@ class NothingLost(Exercise):
         for log in self.lab.worker_logs.values():
             since = [e for e in events([log]) if pd.Timestamp(e["time"]) > self.since]
             said = {event["event"] for event in since}
-            killed += "ready" in said and not said & {"request", "drained"}
+            killed += READY in said and not said & {REQUEST, DRAINED}
         return killed
 
     async def answer(self) -> None:

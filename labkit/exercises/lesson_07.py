@@ -3,6 +3,7 @@
 import pandas as pd
 
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from server.contract.log_events import RETRY_SCHEDULED
 from server.contract.topology import REQUESTS
 
 TITLE = "Dune"
@@ -142,7 +143,7 @@ class DatabaseDies(Exercise):
         """Whether an attempt was made, in vain, while the database was away."""
         calls = self.calls("create_book")
         at = pd.to_datetime(calls["time"], utc=True, format="ISO8601")
-        in_vain = at[calls["outcome"] == "retry_scheduled"]
+        in_vain = at[calls["outcome"] == RETRY_SCHEDULED]
         kills = those(self, "kill database")
         return any(in_vain.between(k["at"], k["healed"]).any() for _, k in kills.iterrows())
 

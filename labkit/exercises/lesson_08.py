@@ -9,6 +9,7 @@ from labkit.database import connect
 from labkit.errors import BadArgument
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 from labkit.services.logs import events
+from server.contract.log_events import READY
 
 VOLUMES = 100
 
@@ -126,7 +127,7 @@ class TwelveWait(Exercise):
         if expired := int((self.calls()["outcome"] == "expired").sum()):
             return wrong(f"{expired} of them had expired when a worker came.")
         if pings.empty:
-            return not_attempted("No ping was answered since.")
+            return not_attempted("No ping was answered since the exercise began.")
         if len(pings) != 12:
             return wrong(f"{len(pings)} pings were answered, and twelve should be.")
         began = pd.to_datetime(pings["time"], utc=True, format="ISO8601")
@@ -146,9 +147,9 @@ class TwelveWait(Exercise):
 
 
 class TheDeadAndTheLiving(Exercise):
-    """No worker runs. Have five requests `create_book` wait whose callers have given up, *Late 1*
-    to *Late 5*, and behind them five whose callers still wait, *Alive 1* to *Alive 5*. Then start a
-    worker: it has to make five books, and to skip five.
+    """No worker runs. Put five `create_book` requests into the queue whose callers have already
+    given up, *Late 1* to *Late 5*, and behind them five whose callers still wait, *Alive 1* to
+    *Alive 5*. Then start a worker: it has to create five books, and to skip the other five.
     """
 
     title = "The dead and the living"
@@ -160,7 +161,7 @@ class TheDeadAndTheLiving(Exercise):
 
     async def look(self) -> Assessment:
         if self.calls().empty:
-            return not_attempted("No worker has seen a request since.")
+            return not_attempted("No worker has seen a request since the exercise began.")
         await self.lab.settle()
         rows = await self.lab.rows("books_v1")
         titles = sorted(rows["title"])
@@ -225,7 +226,7 @@ class ChooseAPrefetch(Exercise):
     def _prefetch(self, worker: str) -> int:
         """That of its last start, as it logged it."""
         log = events([self.lab.worker_logs[worker]])
-        return [int(event["prefetch"]) for event in log if event["event"] == "ready"][-1]
+        return [int(event["prefetch"]) for event in log if event["event"] == READY][-1]
 
     async def answer(self) -> None:
         import asyncio

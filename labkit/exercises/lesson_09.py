@@ -88,7 +88,7 @@ class WrittenHereReadThere(Exercise):
         made, read = self.calls("create_book"), self.calls("get_book")
         made, read = made[made["outcome"] == "ok"], read[read["outcome"] == "ok"]
         if made.empty:
-            return not_attempted("No book was created since.")
+            return not_attempted("No book was created since the exercise began.")
         if read.empty:
             return wrong("A book was created, and not read with `get_book` yet.")
         if set(made["worker"]) & set(read["worker"]):
@@ -122,7 +122,7 @@ class InTurns(Exercise):
         await self.lab.settle()
         pings = self.calls("ping")
         if pings.empty:
-            return not_attempted("No ping was answered since.")
+            return not_attempted("No ping was answered since the exercise began.")
         counts = pings["worker"].value_counts()
         if len(counts) < 2:
             return wrong(f"All {len(pings)} pings went through one server.")

@@ -37,7 +37,7 @@ def _plan(home: Path, vhost: str) -> Plan:
     if not vhost.startswith(PREFIX) or not plan.folder.is_dir():
         opened = sorted(folder.name for folder in plan.folder.parent.glob(f"{PREFIX}*"))
         raise FaultImpossible(
-            f"{vhost} is no lab that was opened here. Name one with --vhost; there is: "
+            f"{vhost} is no lab that was opened here. Name one with --vhost: "
             f"{', '.join(opened) or 'none'}."
         )
     return plan

@@ -9,6 +9,8 @@ from typing import Self
 
 import pandas as pd
 
+from server.contract.errors import ApiError
+
 Undo = Callable[[], Awaitable[None]]
 
 
@@ -16,7 +18,7 @@ async def nothing_to_undo() -> None:
     """A killed worker stays dead: only the lab's supervisor, or a new one, replaces it."""
 
 
-class NotReached(Exception):
+class NotReached(ApiError):
     """It did not happen in time: is anything sent, and is a worker there to take it?"""
 
 

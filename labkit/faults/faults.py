@@ -28,7 +28,12 @@ from server.contract.steps import Step
 
 
 class Faults:
-    """The faults of one lab. Each method returns when the fault has begun, or is armed."""
+    """The faults of one lab. Each method returns when the fault has begun, or is armed.
+
+    ``at`` is the name of a step (``server.contract.steps.Step``): the fault waits until a request
+    gets there, the first one, or that with ``request_id``. Each method raises ``FaultImpossible``
+    for what cannot happen in this lab.
+    """
 
     def __init__(self, scene: Scene, seed: int) -> None:
         self.random = random.Random(seed)  # noqa: S311  (no secret is made with it)
@@ -164,7 +169,7 @@ class Faults:
         scene = self._scene
         if of not in (*scene.users, "database"):
             names = ", ".join([*scene.users, "database"])
-            raise FaultImpossible(f"There is no user {of!r}; there is: {names}.")
+            raise FaultImpossible(f"There is no user {of!r}. Choose one of: {names}.")
         fault = Fault("close connections", of)
         with self._journal.noting(fault):
             if of == "database":

@@ -80,14 +80,16 @@ class Messages:
         self, what: str, kind: str, request_id: str | None, seconds: float = 0.0
     ) -> ArmedFault:
         if kind not in ("request", "reply"):
-            raise FaultImpossible(f"There is no message {kind!r}; there is: request, reply.")
+            raise FaultImpossible(f"There is no message {kind!r}. Choose one of: request, reply.")
         return self._orders.to_message(what, kind, request_id, seconds, self._chance.random())
 
     async def poison(self, kind: str | None = None, *, request_id: str | None = None) -> Fault:
         """A message that cannot be worked on goes into ``api.requests``: one of ``POISONS``."""
         kind = kind or self._chance.choice(list(POISONS))
         if kind not in POISONS:
-            raise FaultImpossible(f"There is no poison {kind!r}; there is: {', '.join(POISONS)}.")
+            raise FaultImpossible(
+                f"There is no poison {kind!r}. Choose one of: {', '.join(POISONS)}."
+            )
         poison = POISONS[kind]
         async with await connect(self._amqp_url) as connection:
             channel = await connection.channel()

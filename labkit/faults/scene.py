@@ -11,7 +11,7 @@ from labkit.services.home import Home
 from labkit.services.process import Process
 
 
-class Crew(Protocol):
+class RunningWorkers(Protocol):
     """The workers of one lab, whichever process started them."""
 
     @property
@@ -26,7 +26,7 @@ class Crew(Protocol):
 class Scene:
     """All is borrowed. ``home`` is None, and ``proxies`` empty, unless the lab is private."""
 
-    workers: Crew
+    workers: RunningWorkers
     broker: Broker
     vhost: str
     amqp_url: str = field(repr=False)

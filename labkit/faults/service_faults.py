@@ -57,11 +57,11 @@ class ServiceFaults:
         home = self._private(failures.BROKER)
 
         async def end() -> None:
-            await failures.end_memory_alarm(home, failures.BROKER)
+            await failures.end_memory_alarm(home)
 
         fault = Fault("memory alarm", failures.BROKER, end)
         with self._journal.noting(fault):
-            await failures.raise_memory_alarm(home, failures.BROKER)
+            await failures.raise_memory_alarm(home)
         return fault
 
     async def partition(self, *side: str) -> Fault:
@@ -127,7 +127,7 @@ class ServiceFaults:
         if matched and (queue := matched["queue"]):
             return await self._leader_of(queue)
         if target not in (names := failures.names(home)):
-            raise FaultImpossible(f"There is no {target!r}; there is: {', '.join(names)}.")
+            raise FaultImpossible(f"There is no {target!r}. Choose one of: {', '.join(names)}.")
         return target
 
     async def _node(self, home: Home, target: str) -> str:
@@ -135,7 +135,7 @@ class ServiceFaults:
         name = await self._resolved(home, target)
         nodes = [node.broker_name for node in Node.all_of(home)]
         if name not in nodes:
-            raise FaultImpossible(f"{target!r} is no node; there is: {', '.join(nodes)}.")
+            raise FaultImpossible(f"{target!r} is no node. Choose one of: {', '.join(nodes)}.")
         return name
 
     async def _leader_of(self, queue: str) -> str:
@@ -143,5 +143,5 @@ class ServiceFaults:
         found = {q["name"]: q for q in await self._broker.queues_last_reported(self._vhost)}
         if queue not in found:
             there_are = ", ".join(sorted(found))
-            raise NoSuchQueue(f"There is no queue {queue!r}; there is: {there_are}.")
+            raise NoSuchQueue(f"There is no queue {queue!r}. Choose one of: {there_are}.")
         return broker_name(found[queue]["leader"])

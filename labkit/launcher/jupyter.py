@@ -6,7 +6,7 @@ from labkit import own_notebooks
 from labkit.launcher import venv
 from labkit.services import handshake, ports
 from labkit.services.environment import ROOT
-from labkit.services.errors import NotReady, PortTaken
+from labkit.services.errors import PortTaken
 from labkit.services.files import write_json
 from labkit.services.home import Home
 from labkit.services.process import Process, find, start
@@ -41,7 +41,7 @@ async def up(home: Home, root: Path = ROOT) -> str:
             return f"port {home.port(NAME)}"
         except PortTaken:
             continue
-    raise NotReady("JupyterLab found each port taken that it tried: see `ss -ltnp`.")
+    raise ports.all_taken("JupyterLab")
 
 
 def url(home: Home, root: Path = ROOT) -> str:

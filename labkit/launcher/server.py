@@ -6,10 +6,11 @@ import signal
 
 from labkit.launcher import supervisor, venv
 from labkit.services import environment, handshake, logs, ports
-from labkit.services.errors import NotReady, PortTaken
+from labkit.services.errors import PortTaken
 from labkit.services.home import Home
 from labkit.services.process import find, load, start
 from labkit.services.ready import until_ready
+from server.contract.log_events import READY
 
 WORKER, REST = ROLES = ("server", "rest")
 """What the two processes are called."""
@@ -39,7 +40,7 @@ async def up_rest(home: Home, services: dict[str, str]) -> str:
             return f"{await _up(home, REST, 'rest', needed | address)}, port {home.port(REST)}"
         except PortTaken:
             continue
-    raise NotReady("REST found each port taken that it tried: see `ss -ltnp`.")
+    raise ports.all_taken("REST")
 
 
 def rest_url(home: Home) -> str:
@@ -90,7 +91,7 @@ async def _start(home: Home, name: str, role: str, env: dict[str, str]) -> int:
     )
 
     async def ready() -> None:
-        if not any(event.get("event") == "ready" for event in logs.events([log], begun)):
+        if not any(event.get("event") == READY for event in logs.events([log], begun)):
             raise OSError("it has not yet logged that it is ready")
 
     await until_ready(process, ready, deadline=START_DEADLINE)

@@ -72,7 +72,7 @@ async def collect(
         letters=[letter for letter in found if {letter.id, letter.asked_as} & names],
         removals=[each for each in removals if each.id is None or each.id in names],
         queued=dict(queued),
-        dropped=[str(each) for each in getattr(_faults(lab), "dropped", ()) if each in names],
+        dropped=[str(each) for each in lab.faults.dropped if each in names],
         faults=[each for each in periods if _end(each) >= began],
         earlier=[each for each in periods if began > _end(each) >= began - AFTERMATH],
         until=time.time(),
@@ -113,16 +113,9 @@ def _with_outcome(operation: Operation, parked: set[str]) -> Operation:
     return operation
 
 
-def _faults(lab: "Lab") -> Any:
-    return getattr(lab, "faults", None)
-
-
 def _fault_periods(lab: "Lab") -> list[FaultPeriod]:
     """By the timeline that the lab's faults keep."""
-    faults = _faults(lab)
-    if faults is None:
-        return []
-    rows = faults.timeline()[["fault", "target", "at", "healed"]].itertuples(index=False)
+    rows = lab.faults.timeline()[["fault", "target", "at", "healed"]].itertuples(index=False)
     return [
         FaultPeriod(f"{f} {t}".strip(), _seconds(at) or 0.0, _seconds(h)) for f, t, at, h in rows
     ]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.others import Others
+from server.contract.log_events import RETRY_SCHEDULED
 
 What = Literal["create", "update", "delete", "truncate"]
 
@@ -57,7 +58,7 @@ class LogLine:
     @property
     def final(self) -> bool:
         """Whether the worker sent a reply; else it only set the request aside for later."""
-        return self.outcome != "retry_scheduled"
+        return self.outcome != RETRY_SCHEDULED
 
     @property
     def parks(self) -> bool:

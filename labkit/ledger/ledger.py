@@ -129,7 +129,8 @@ class Ledger:
 
         Columns: ``id``, ``key``, ``version``, ``action`` (str); ``asked`` (datetime64[us, UTC]);
         ``took``, seconds until the answer (float64, NaN while there is none); ``outcome`` (str:
-        ``ok``, ``error``, ``unknown`` …), ``code`` of an error (str) and ``replayed`` (bool).
+        ``ok``, ``refused`` or ``unknown``), ``code`` of an error, or ``waiting``, ``cancelled`` or
+        ``no reply`` while there is no answer (str), and ``replayed`` (bool).
 
         After a verdict also ``where`` it ended (str), and how many times it is ``in the database``
         (int64).

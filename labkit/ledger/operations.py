@@ -37,9 +37,6 @@ POISON = "poison"
 PARKED = "parked"
 """The code of poison that is in the dead letter queue: what has to become of it."""
 
-BY_ID = BY_REQUEST_ID
-"""The scope of a write without a key: the server claims it by its id."""
-
 
 @dataclass(frozen=True, slots=True)
 class EffectKey:
@@ -49,8 +46,13 @@ class EffectKey:
     scope: str
     key: str
 
+    @property
+    def is_by_id(self) -> bool:
+        """A write without a key is claimed by its request's id."""
+        return self.scope == BY_REQUEST_ID
+
     def __str__(self) -> str:
-        return f"id {self.key}" if self.scope == BY_ID else f"key {self.key} ({self.scope})"
+        return f"id {self.key}" if self.is_by_id else f"key {self.key} ({self.scope})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Operation:
         if self.resource is None:
             return None
         if self.key is None:
-            return EffectKey(self.user, BY_ID, self.id)
+            return EffectKey(self.user, BY_REQUEST_ID, self.id)
         return EffectKey(self.user, self.resource, self.key)
 
     def __str__(self) -> str:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from labkit.ledger.operations import BY_ID, EffectKey
+from labkit.ledger.operations import EffectKey
 
 
 @dataclass(frozen=True)
@@ -22,5 +22,5 @@ class Others:
         return self.everybody or any(map(self._is_theirs, claims))
 
     def _is_theirs(self, claim: EffectKey) -> bool:
-        names = self.ids if claim.scope == BY_ID else self.keys
+        names = self.ids if claim.is_by_id else self.keys
         return claim.key in names or claim.user in self.users

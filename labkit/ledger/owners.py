@@ -14,12 +14,11 @@ from typing import Any
 
 from labkit.ledger.effects import Effect, effect_of
 from labkit.ledger.evidence import Change, Evidence
-from labkit.ledger.operations import BY_ID, EffectKey, Operation
+from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.replies import said
+from server.contract.envelope import BY_REQUEST_ID
 
 Askers = Mapping[EffectKey, list[Operation]]
-UNKNOWN_USER = ""
-"""Of a client without an API key: its token says who it is, and is not written down."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Names:
         self._claims: dict[EffectKey, EffectKey] = {claim: claim for claim in askers}
         for claim, operations in askers.items():
             for operation in operations:
-                by_id = EffectKey(operation.user, BY_ID, operation.id)
+                by_id = EffectKey(operation.user, BY_REQUEST_ID, operation.id)
                 self._claims.setdefault(by_id, claim)
         self._of_unknown = {(c.scope, c.key): own for c, own in self._claims.items() if not c.user}
 
@@ -82,7 +81,7 @@ def owned(evidence: Evidence, askers: Askers) -> Owned:
     named = _named(evidence, askers, names)
     effects = {claim: _effects(operations) for claim, operations in askers.items()}
     made: defaultdict[str, list[EffectKey]] = defaultdict(list)
-    for transaction, claim in sorted(evidence.claimed, key=lambda pair: pair[1].scope == BY_ID):
+    for transaction, claim in sorted(evidence.claimed, key=lambda pair: pair[1].is_by_id):
         made[transaction].append(claim)
     for transaction, claims in made.items():
         own = map(names.own, claims)

@@ -7,11 +7,11 @@ from functools import cached_property
 from math import inf
 
 from labkit.ledger.evidence import Change, Evidence, LogLine, Row
-from labkit.ledger.operations import BY_ID, EffectKey, Operation
+from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.owners import Names, Owned, by_claim, owned
 from labkit.ledger.versions import Times, Versions
 
-Place = tuple[str, int]
+RowKey = tuple[str, int]
 """Table and id of a row."""
 
 AROUND = 64
@@ -39,8 +39,8 @@ class Run:
         """EffectKey → the reply that the server has stored for it."""
         names = Names(self.askers)
         named = [(names.own(claim), claim, reply) for claim, reply in self.evidence.stored]
-        by_id = {own: reply for own, claim, reply in named if own and claim.scope == BY_ID}
-        return by_id | {own: reply for own, claim, reply in named if own and claim.scope != BY_ID}
+        by_id = {own: reply for own, claim, reply in named if own and claim.is_by_id}
+        return by_id | {own: reply for own, claim, reply in named if own and not claim.is_by_id}
 
     @cached_property
     def older(self) -> frozenset[EffectKey]:
@@ -94,14 +94,14 @@ class Run:
         return min([at for at in (answered, *logged) if at is not None], default=inf)
 
     @cached_property
-    def rows(self) -> dict[Place, Versions]:
+    def rows(self) -> dict[RowKey, Versions]:
         """Every row that was there at some moment."""
         first = {(t, row["id"]): row for t, rows in self.evidence.begun.items() for row in rows}
-        changes: defaultdict[Place, list[Change]] = defaultdict(list)
+        changes: defaultdict[RowKey, list[Change]] = defaultdict(list)
         for change in self.evidence.changes:
             if change.what != "truncate":
                 changes[change.table, change.row_id].append(change)
-        found: dict[Place, Versions] = {}
+        found: dict[RowKey, Versions] = {}
         for place in first | changes:
             mine = changes.get(place, [])
             found[place] = Versions(_first(first.get(place), mine), mine, self.noted, self.known)

@@ -10,7 +10,7 @@ from labkit.ledger.run import Run
 Shelf = list[tuple[Key, int]]
 """Key and id of every version that a row had."""
 
-Place = tuple[float, float]
+SortKey = tuple[float, float]
 
 
 class Shelves:
@@ -20,7 +20,7 @@ class Shelves:
         self._run = run
         self._shelves: dict[tuple[str, str, str], dict[Any, Shelf]] = {}
 
-    def between(self, query: Query, after: Place, end: Place) -> Iterator[int]:
+    def between(self, query: Query, after: SortKey, end: SortKey) -> Iterator[int]:
         """Ids of those rows that ever were behind ``after`` and up to ``end``, at some time."""
         shelf = self._of(query)
         seen: set[int] = set()

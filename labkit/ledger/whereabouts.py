@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from labkit.ledger.operations import BY_ID, EffectKey, Operation
+from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.run import Run
 
 Where = Literal[
@@ -38,7 +38,7 @@ class Account:
             finished=frozenset(line.id for line in evidence.lines if line.final),
             # A key's reply may have been stored for a duplicate: it proves nothing for the others.
             stored=frozenset(
-                claim for claim in run.stored if claim.scope == BY_ID or len(run.askers[claim]) == 1
+                claim for claim in run.stored if claim.is_by_id or len(run.askers[claim]) == 1
             ),
             letters=frozenset(n for each in evidence.letters for n in (each.id, each.asked_as)),
             removed=dict(removed),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from labkit.ledger.evidence import LogLine
 from labkit.services.logs import Marks, events, marks
+from server.contract.log_events import REQUEST
 
 __all__ = ["Marks", "lines", "marks"]
 
@@ -14,7 +15,7 @@ def lines(logs: Iterable[Path], since: Marks) -> Iterator[LogLine]:
     """The requests that were logged behind these marks."""
     for log in logs:
         for event in events([log], since):
-            if event.get("event") == "request":
+            if event.get("event") == REQUEST:
                 yield from _line(event, log.stem)
 
 

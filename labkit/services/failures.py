@@ -61,14 +61,14 @@ async def resume(home: Home, service: str) -> None:
         send([*process.descendants(), process.pid], signal.SIGCONT)
 
 
-async def raise_memory_alarm(home: Home, service: str) -> None:
+async def raise_memory_alarm(home: Home) -> None:
     """RabbitMQ believes that it may use one byte, so it blocks all publishers
     (https://www.rabbitmq.com/docs/memory).
     """
     await _set_watermark(home, "absolute", "1")
 
 
-async def end_memory_alarm(home: Home, service: str) -> None:
+async def end_memory_alarm(home: Home) -> None:
     """Part of the machine's memory, as it is by default, and as it is after each start: so it is
     harmless if the broker does not run.
     """

@@ -16,6 +16,7 @@ import httpx
 from aiormq.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
 from server.contract import brokers
 from server.contract.connection import connect
+from server.contract.routes import HEALTH
 
 from labkit.services.errors import ServiceError
 from labkit.services.http_client import http_client
@@ -69,14 +70,14 @@ async def postgresql(url: str) -> str:
     return version
 
 
-async def open_database(url: str) -> asyncpg.Connection:
+async def open_database(url: str, within: float = TIMEOUT) -> asyncpg.Connection:
     """A connection that is what `url` says, with TLS only if it has `sslmode`.
 
     asyncpg alone would also read the environment's `PG…` and files in the user's home, which are
     meant for other databases.
     """
     secure = None if "sslmode=" in url else False
-    return await asyncpg.connect(url, ssl=secure, timeout=TIMEOUT)
+    return await asyncpg.connect(url, ssl=secure, timeout=within)
 
 
 async def management(url: str) -> str:
@@ -91,7 +92,7 @@ async def jupyter(url: str, token: str) -> str:
 
 async def rest(url: str) -> str:
     """Ask the server's REST edge whether it can serve; returns what it says."""
-    return str((await ask(f"{url}/healthz"))["status"])
+    return str((await ask(url + HEALTH))["status"])
 
 
 async def ask(url: str, headers: Mapping[str, str] | None = None, *, body: Any = None) -> Any:

@@ -68,6 +68,10 @@ def choose(preferred: Iterable[int | None]) -> int:
     return next((port for port in preferred if port and is_free(port)), 0) or any_free()
 
 
+def all_taken(service: str) -> NotReady:
+    return NotReady(f"Every port that {service} tried is in use: `ss -ltnp` shows by what.")
+
+
 def _given_away() -> tuple[int, int]:
     try:
         low, high = map(int, GIVEN_AWAY.read_text().split())

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from labkit.services import handshake, ownership, ports, software, stopping
-from labkit.services.errors import NotReady, PortTaken, ServiceError
+from labkit.services.errors import PortTaken, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.home import Home
 from labkit.services.inherited import inherited
@@ -60,7 +60,7 @@ async def up(home: Home) -> dict[str, str]:
                 raise ServiceError(_refusal(home, refused)) from refused
         await _create_database(installed, home)
         return urls(home)
-    raise NotReady("PostgreSQL found each port taken that it tried: see `ss -ltnp`.")
+    raise ports.all_taken("PostgreSQL")
 
 
 def urls(home: Home) -> dict[str, str]:
@@ -165,9 +165,9 @@ async def _create_database(installed: software.PostgreSQL, home: Home) -> None:
 
 def _refusal(home: Home, refused: handshake.Refused) -> str:
     return (
-        f"PostgreSQL refuses us: {refused}. Its data was made with another password than that in "
-        f"{home.memory}.\nTo begin with an empty database: make down, then "
-        f"rm -r '{(home.path / NAME).resolve()}'"
+        f"PostgreSQL rejected the lab's login ({refused}): its data was created with a different "
+        f"password from the one in {home.memory}.\n"
+        f"To begin with an empty database: make down, then rm -r '{(home.path / NAME).resolve()}'"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from server.contract import brokers
 
 from labkit.services import erlang, handshake, ports, software, stopping, users
-from labkit.services.errors import NotReady, PortTaken, ServiceError
+from labkit.services.errors import PortTaken, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.home import Home
 from labkit.services.node import PLUGIN, Node
@@ -59,9 +59,7 @@ async def node_up(node: Node) -> None:
                 raise
         else:
             return
-    raise NotReady(
-        "RabbitMQ found each port taken that it tried: see what listens with `ss -ltnp`."
-    )
+    raise ports.all_taken("RabbitMQ")
 
 
 def _share_cookie(home: Home) -> None:
@@ -126,7 +124,7 @@ async def _wait(process: Process, node: Node) -> None:
 
 def _refusal(node: Node, refused: handshake.Refused) -> str:
     return (
-        f"RabbitMQ refuses us: {refused}. Its data was made with another password than that in "
-        f"{node.home.memory}.\n"
+        f"RabbitMQ rejected the lab's login ({refused}): its data was created with a different "
+        f"password from the one in {node.home.memory}.\n"
         f"To begin with an empty broker: make down, then rm -r '{node.home.path / node.name}'"
     )

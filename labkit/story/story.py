@@ -69,7 +69,3 @@ def together(stories: Sequence[Story]) -> str:
     merged = [event for _, event in sorted(timed, key=lambda each: each[0])]
     title = "The stories of " + ", ".join(story.request_id for story in stories)
     return diagram.mermaid(list(dict.fromkeys(merged)), title)  # a fault is in each, and shown once
-
-
-def _utc(seconds: float) -> pd.Timestamp:
-    return pd.Timestamp(seconds, unit="s", tz="UTC")

@@ -184,7 +184,7 @@ def _action(request: Request) -> Action:
     actions = VERSIONS.get(request.version)
     if actions is None:
         raise UnsupportedVersion(
-            f"There is no version {request.version!r}; there is: {', '.join(VERSIONS)}.",
+            f"There is no version {request.version!r}. Choose one of: {', '.join(VERSIONS)}.",
             {"versions": list(VERSIONS)},
         )
     action = actions.get(request.action)

@@ -76,7 +76,7 @@ class Request(Message):
     """What a client publishes to ``api.requests``."""
 
     id: Annotated[str, Field(min_length=1, max_length=128), STORABLE, AfterValidator(_sendable)]
-    """The client's own, best a UUID. Without one, the AMQP property ``correlation_id`` is it."""
+    """Chosen by the client, ideally a UUID; without one, the AMQP ``correlation_id`` is used."""
     version: Annotated[str, Field(max_length=64)]
     """Of the API."""
     action: Annotated[str, Field(max_length=64)]

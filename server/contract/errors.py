@@ -77,7 +77,8 @@ class InvalidData(ApiError):
 
 
 class Unauthorized(ApiError):
-    """The API key is missing or not known."""
+    """The caller could not be identified: the API key or token is missing, unknown, expired or
+    revoked, or the name or the password is wrong."""
 
     code = "unauthorized"
 
@@ -158,6 +159,8 @@ def _tree(error: type[ApiError]) -> list[type[ApiError]]:
 
 
 BY_CODE: dict[str, type[ApiError]] = {error.code: error for error in _tree(ApiError)}
+OUTCOMES = frozenset(code for code, error in BY_CODE.items() if error.is_outcome)
+"""Codes of the refusals that are kept under the request's key."""
 
 
 def from_wire(error: dict[str, Any]) -> ApiError:

@@ -24,7 +24,7 @@ SENT_AT = "x-sent-at"
 all; only metrics look at it.
 """
 TRACEPARENT = "traceparent"
-"""The W3C's: which trace it belongs to, and the span that sent it. All that forward it keep it."""
+"""W3C trace context: the request's trace, and the span that sent it. Who forwards it keeps it."""
 CALLER = "x-caller"
 """Who sent a request that is set aside, in a form that is no secret. Only the server writes it."""
 ON_BEHALF_OF = "x-on-behalf-of"

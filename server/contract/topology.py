@@ -24,7 +24,7 @@ from server.contract.limits import Limits
 REQUESTS = "api.requests"
 DEAD_LETTERS = "api.dlq"
 RAW_DEAD_LETTERS = "api.dlq.raw"
-UNREADABLE = "api.dlq.unreadable"
+SET_ASIDE = "api.dlq.unreadable"
 RETRY_PREFIX = "api.retry."
 EXPIRED = "api.dlq.expired"
 """Never declared; see ``unreadable``."""
@@ -138,9 +138,9 @@ def dead_letters(limits: Limits) -> Queue:
     counts a look as a delivery, and to which an operator has to give letters back in their order.
     """
     if limits.clustered:
-        arguments = _safe_dead_lettering(UNREADABLE) | {"x-delivery-limit": UNLIMITED}
+        arguments = _safe_dead_lettering(SET_ASIDE) | {"x-delivery-limit": UNLIMITED}
         return Queue(DEAD_LETTERS, arguments)
-    return Queue(DEAD_LETTERS, _dead_lettering(UNREADABLE))
+    return Queue(DEAD_LETTERS, _dead_lettering(SET_ASIDE))
 
 
 def raw_dead_letters(limits: Limits) -> Queue:
@@ -150,7 +150,7 @@ def raw_dead_letters(limits: Limits) -> Queue:
     ``requests`` count as well, so its limit is twice as high.
     """
     limit = 2 * limits.delivery_limit
-    return Queue(RAW_DEAD_LETTERS, _safe_dead_lettering(UNREADABLE) | {"x-delivery-limit": limit})
+    return Queue(RAW_DEAD_LETTERS, _safe_dead_lettering(SET_ASIDE) | {"x-delivery-limit": limit})
 
 
 def unreadable() -> Queue:
@@ -161,7 +161,7 @@ def unreadable() -> Queue:
     too, the broker holds in this queue, since there is no ``EXPIRED`` to lead it to; an operator
     who declares that queue gets it, within three minutes.
     """
-    return Queue(UNREADABLE, _safe_dead_lettering(EXPIRED) | {"x-delivery-limit": UNLIMITED})
+    return Queue(SET_ASIDE, _safe_dead_lettering(EXPIRED) | {"x-delivery-limit": UNLIMITED})
 
 
 def topology(limits: Limits) -> list[Queue]:

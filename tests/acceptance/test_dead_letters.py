@@ -15,7 +15,7 @@ import pytest
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
 from server.contract.connection import connect
-from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS, UNREADABLE
+from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS, SET_ASIDE
 from server.settings import Settings
 from server.transports.amqp.confirmed import PAUSE, ConfirmedPublisher
 from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer
@@ -164,7 +164,7 @@ async def test_what_kills_every_worker_that_redacts_it_is_set_aside_by_the_broke
         await client._channel.default_exchange.publish(message, RAW_DEAD_LETTERS)
         for _ in range(3):
             await die_with_a_dead_letter(fragile)
-        assert (await client.reply(UNREADABLE)).body == message.body
+        assert (await client.reply(SET_ASIDE)).body == message.body
 
 
 def list_of(value: Any) -> list[Any]:

@@ -166,7 +166,7 @@ async def test_whoever_is_frozen_goes_on_when_the_command_is_ended(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["kill", "--at", "lunch"], "There is no step 'lunch'; there is: received, parsed"),
+        (["kill", "--at", "lunch"], "There is no step 'lunch'. Choose one of: received, parsed"),
         (["kill", "worker-7"], "No worker-7 of this lab is running. There is: lab-"),
         (["kill", "broker"], "belongs to the kernel that has opened the lab"),
         (["stop", "database"], 'there, `await lab.faults.stop("database")`'),
@@ -174,8 +174,8 @@ async def test_whoever_is_frozen_goes_on_when_the_command_is_ended(
         (["kill"], "Say which, such as worker-1, or --at a step: received"),
         (["stop", "worker-1", "--at", "parsed"], "leave worker-1 out"),
         (["pause", "worker-1", "--request-id", "r"], "Without --at it happens"),
-        (["poison", "arsenic"], "There is no poison 'arsenic'; there is: no JSON"),
-        (["close-connections", "nobody"], "there is: client, worker, database"),
+        (["poison", "arsenic"], "There is no poison 'arsenic'. Choose one of: no JSON"),
+        (["close-connections", "nobody"], "Choose one of: client, worker, database"),
         (["hold", "--at", "parsed", "--within", "0.1"], "Nothing in 0.1 s."),
     ],
 )

@@ -19,7 +19,7 @@ from labkit.errors import BadSelection, NotMoved
 from labkit.place import vhost_of
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
-from server.contract.topology import DEAD_LETTERS, UNREADABLE
+from server.contract.topology import DEAD_LETTERS, SET_ASIDE
 from server.settings import Settings
 from tests.acceptance.test_dead_letter_tools import fill
 from tests.acceptance.test_poison import publish_undecodable
@@ -90,11 +90,11 @@ async def test_an_unreadable_letter_is_moved_aside_alone_and_as_it_came(
     await fill(operator, 1)
     assert await dead.set_aside(unreadable=True) == 1
     assert list((await dead.list())["error"]) == ["unavailable"] * 2
-    aside = DeadLetters(settings.amqp_url, settings.api_key, queue=UNREADABLE)
+    aside = DeadLetters(settings.amqp_url, settings.api_key, queue=SET_ASIDE)
     (listed,) = (await aside.list()).to_dict("records")
     assert listed["error"] == "unreadable"
     assert "canary" not in repr(await aside.show(number=1))
-    assert (await operator.reply(UNREADABLE)).body == b'{"auth": "canary"}'
+    assert (await operator.reply(SET_ASIDE)).body == b'{"auth": "canary"}'
 
 
 async def test_letters_are_moved_aside_and_come_back(
@@ -104,7 +104,7 @@ async def test_letters_are_moved_aside_and_come_back(
     before = await dead.list(ids="r-2")
     assert await dead.set_aside(number=[2, 3]) == 2
     assert list((await dead.list())["id"]) == ["r-1", "r-4"]
-    aside = DeadLetters(settings.amqp_url, settings.api_key, queue=UNREADABLE)
+    aside = DeadLetters(settings.amqp_url, settings.api_key, queue=SET_ASIDE)
     with pytest.raises(BadSelection, match="aside already"):
         await aside.set_aside()
     moved = await aside.list(ids="r-2")
@@ -245,7 +245,7 @@ async def test_a_letter_written_straight_shows_no_key_in_queue_archive_and_aside
             assert b"canary" not in base64.b64decode(kept[field])
     await dead.restore(tmp_path / "letters")
     assert await dead.set_aside() == 3
-    moved = [await operator.reply(UNREADABLE) for _ in range(3)]
+    moved = [await operator.reply(SET_ASIDE) for _ in range(3)]
     assert not [m for m in moved if b"canary" in m.body or "canary" in str(m.headers)]
 
 
@@ -331,7 +331,7 @@ async def test_the_command_moves_and_purges_one_letter(
     await publish_undecodable(settings, b"{}", DEAD_LETTERS)
     await labkit(settings, "dead-letters", "aside", "--unreadable")
     await labkit(settings, "dead-letters", "aside", "--number", "1")
-    out, _ = await labkit(settings, "dead-letters", "--queue", UNREADABLE, "list")
+    out, _ = await labkit(settings, "dead-letters", "--queue", SET_ASIDE, "list")
     assert "unreadable" in out
     _, err = await labkit(settings, "dead-letters", "purge", "--number", "1")
     assert "1 letter would be gone" in err

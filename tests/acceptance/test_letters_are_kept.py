@@ -17,7 +17,7 @@ from labkit.services import failures
 from labkit.services.private import private_home
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
-from server.contract.topology import DEAD_LETTERS, UNREADABLE
+from server.contract.topology import DEAD_LETTERS, SET_ASIDE
 from server.settings import Settings
 from tests.support import Wire, at, eventually, wire, worker_here
 
@@ -65,7 +65,7 @@ async def test_what_a_policy_lets_expire_is_set_aside(settings: Settings) -> Non
         assert await write(client) == LETTERS
 
         async def aside() -> bool:
-            return await client.depth(UNREADABLE) == LETTERS
+            return await client.depth(SET_ASIDE) == LETTERS
 
         await eventually(aside)
         assert await client.depth(DEAD_LETTERS) == 0
@@ -79,7 +79,7 @@ async def test_a_policy_cannot_lead_letters_elsewhere(settings: Settings) -> Non
     }
     async with under(settings, r"^api\.dlq$", **loop) as client:
         await write(client)
-        await eventually(lambda: client.depth(UNREADABLE))
+        await eventually(lambda: client.depth(SET_ASIDE))
         assert await client.depth(topology.REQUESTS) == 0
 
 
@@ -96,10 +96,10 @@ async def test_what_expires_even_there_is_kept_by_the_broker(settings: Settings)
             return [(q["name"], q["messages"]) for q in queues if q.get("messages")]
 
         async def last() -> bool:
-            return await held() == [(UNREADABLE, LETTERS)]
+            return await held() == [(SET_ASIDE, LETTERS)]
 
         await eventually(last)
-        assert await client.depth(UNREADABLE) == 0  # none is ready
+        assert await client.depth(SET_ASIDE) == 0  # none is ready
 
 
 @pytest.mark.parametrize("overflow", [{}, {"overflow": "drop-head"}])

@@ -258,7 +258,7 @@ async def test_a_look_is_no_longer_than_the_queue(here: Place, kind: str) -> Non
 
 async def test_where_there_is_nothing_to_look_into_it_says_why(here: Place) -> None:
     await here.declare("api.requests")
-    with pytest.raises(NoSuchQueue, match=r"'api\.request' .*there is: api\.requests\."):
+    with pytest.raises(NoSuchQueue, match=r"'api\.request' .*Its queues are: api\.requests\."):
         await here.peek("api.request")
     await here.declare("stream", {"x-queue-type": "stream"})
     with pytest.raises(CannotLook, match="offset"):
@@ -348,7 +348,7 @@ async def test_the_command_prints_the_same(here: Place) -> None:
     assert "a secret" not in out
     code, out, err = await labkit(here, "peek", "r")
     assert (code, out) == (1, "")
-    assert "there is: q." in err
+    assert "Its queues are: q." in err
 
 
 async def labkit(here: Place, *arguments: str) -> tuple[int, str, str]:

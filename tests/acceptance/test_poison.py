@@ -13,7 +13,7 @@ from pamqp.header import ContentHeader
 from sqlalchemy import text
 
 from server.application.dispatcher import Dispatcher
-from server.contract.topology import DEAD_LETTERS, REQUESTS, UNREADABLE
+from server.contract.topology import DEAD_LETTERS, REQUESTS, SET_ASIDE
 from server.persistence.database import Database
 from server.settings import Settings
 from tests.support import BOOK, Wire, wire, worker_here
@@ -62,7 +62,7 @@ async def test_a_message_that_cannot_be_decoded_ends_alone_and_innocents_are_ans
             await client.send(client.body("create_book", BOOK), correlation_id=str(number))
         await all_answered(client, INNOCENTS)
         assert (await client.dead_letter()).headers["x-reason"] == "malformed"
-        assert await client.depth(UNREADABLE) == 0
+        assert await client.depth(SET_ASIDE) == 0
     async with database.reading() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM books_v1"))).scalar() == 40
 

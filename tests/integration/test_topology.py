@@ -4,7 +4,7 @@ import aio_pika
 import pytest
 
 from server.contract import topology
-from server.contract.topology import EXPIRED, UNREADABLE
+from server.contract.topology import EXPIRED, SET_ASIDE
 from server.settings import Settings
 
 
@@ -39,7 +39,7 @@ def test_every_queue_leads_to_one_that_is_declared_before_but_the_last_which_kee
     declared = []
     for queue in topology.topology(settings):
         leads_to = queue.arguments["x-dead-letter-routing-key"]
-        assert leads_to in declared or (queue.name, leads_to) == (UNREADABLE, EXPIRED)
+        assert leads_to in declared or (queue.name, leads_to) == (SET_ASIDE, EXPIRED)
         assert queue.arguments["x-overflow"] == "reject-publish"
         declared.append(queue.name)
     assert EXPIRED not in declared

@@ -6,13 +6,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 from labkit.client.caller import Reply
-from labkit.client.channel import Outcome
+from labkit.client.channel import Confirmation
 from labkit.client.traces import CallTraces
 from server.contract.trace_context import well_formed
 
 
 async def test_each_copy_has_a_span_that_ends_with_the_brokers_answer_to_this_copy() -> None:
-    exporter, heard = InMemorySpanExporter(), list[Outcome]()
+    exporter, heard = InMemorySpanExporter(), list[Confirmation]()
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     traces = CallTraces(provider.get_tracer("test"))
@@ -23,12 +23,12 @@ async def test_each_copy_has_a_span_that_ends_with_the_brokers_answer_to_this_co
         lost, _ = traces.sent("a", heard.append)
         contexts = [well_formed(each["traceparent"]) for each in (headers, first, second, lost)]
         assert len(set(contexts)) == 4
-        second_ended(Outcome.ACCEPTED)
-        first_ended(Outcome.RETURNED)
+        second_ended(Confirmation.ACCEPTED)
+        first_ended(Confirmation.RETURNED)
         return Reply("a", "ok", data={"pong": True}, error=None)
 
     await traces.call("ping", "a", reply)
-    assert heard == [Outcome.ACCEPTED, Outcome.RETURNED]
+    assert heard == [Confirmation.ACCEPTED, Confirmation.RETURNED]
     *sends, call = exporter.get_finished_spans()
     accepted, returned, lost = sends
     assert [said(span) for span in sends] == [

@@ -115,5 +115,5 @@ def test_copies_have_no_outputs_are_never_overwritten_and_can_be_renewed(tmp_pat
     assert new == copy
     assert kept.read_text() == "mine"
     assert "cells" in json.loads(new.read_text())
-    with pytest.raises(BadArgument, match="there is: 00, 01"):
+    with pytest.raises(BadArgument, match="Choose one of: 00, 01"):
         own_notebooks.renew("44", originals, mine)

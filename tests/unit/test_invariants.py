@@ -9,7 +9,8 @@ import pytest
 from labkit.ledger import Operation
 from labkit.ledger.effects import effect_of
 from labkit.ledger.evidence import DeadLetter, FaultPeriod, LogLine, Removal
-from labkit.ledger.operations import BY_ID, EffectKey, essence, failed, judged, without_secrets
+from labkit.ledger.operations import EffectKey, essence, failed, judged, without_secrets
+from server.contract.envelope import BY_REQUEST_ID
 from server.contract.errors import BY_CODE
 from tests.unit.runs import (
     CLAIM,
@@ -318,7 +319,7 @@ def test_every_error_is_judged_by_what_it_says_of_itself() -> None:
 
 def test_a_write_is_claimed_by_its_key_or_else_its_id_and_a_read_not_at_all() -> None:
     assert asked().claim == CLAIM
-    assert asked(key=None).claim == EffectKey("1", BY_ID, "a")
+    assert asked(key=None).claim == EffectKey("1", BY_REQUEST_ID, "a")
     for action, version in [("get_book", "v1"), ("ping", "v1"), ("create_author", "v1")]:
         assert asked(action=action, version=version).claim is None
 

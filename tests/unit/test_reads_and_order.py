@@ -9,8 +9,9 @@ import pytest
 from labkit.ledger import Evidence, judge
 from labkit.ledger.evidence import Change, Row
 from labkit.ledger.history import read as noted
-from labkit.ledger.operations import BY_ID, EffectKey
+from labkit.ledger.operations import EffectKey
 from labkit.ledger.others import Others
+from server.contract.envelope import BY_REQUEST_ID
 from tests.unit.runs import (
     CLAIM,
     answer,
@@ -52,7 +53,7 @@ def test_i8_names_the_operation_during_which_something_else_was_changed() -> Non
 
 
 def test_i8_names_what_others_have_changed_unless_they_are_declared() -> None:
-    theirs = EffectKey("2", BY_ID, "their id")
+    theirs = EffectKey("2", BY_REQUEST_ID, "their id")
     both: dict[str, Any] = {"changes": [MADE, made(row(2), 2)], "claims": [CLAIM, theirs]}
     (violation,) = found(asked(), **both)
     assert violation.operation is None
@@ -66,7 +67,11 @@ def test_i8_names_what_others_have_changed_unless_they_are_declared() -> None:
 
 def test_a_transaction_may_name_its_request_by_key_and_by_id_and_have_several() -> None:
     other = asked("b", key="b", title="1985", answer=answer(row(2, "1985")))
-    mine = [("1", EffectKey("1", BY_ID, "a")), ("1", CLAIM), ("1", EffectKey("1", BY_ID, "b"))]
+    mine = [
+        ("1", EffectKey("1", BY_REQUEST_ID, "a")),
+        ("1", CLAIM),
+        ("1", EffectKey("1", BY_REQUEST_ID, "b")),
+    ]
     together = [made(row(2, "1985"), 1, transaction="1"), made(OLD, 2, transaction="1")]
     assert judge(Evidence([asked(), other], changes=together, claimed=mine)).ok
 

@@ -30,7 +30,7 @@ class Orders:
     ) -> ArmedFault:
         """Raises ``FaultImpossible`` if there is no such step, or no worker that obeys."""
         if step not in list(Step):
-            raise FaultImpossible(f"There is no step {step!r}; there is: {', '.join(Step)}.")
+            raise FaultImpossible(f"There is no step {step!r}. Choose one of: {', '.join(Step)}.")
         order = Order(step, what, seconds, request_id, always=always)
         return self._arm(order, f"{what} at {step}", ANY_WORKER)
 

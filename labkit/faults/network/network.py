@@ -15,7 +15,11 @@ from labkit.faults.network.tripwire import Tripwire
 
 
 class Network:
-    """``proxies`` has one for each link. Healing a fault heals all that its link suffers from."""
+    """``proxies`` has one for each link: ``client-broker``, ``worker-broker``, ``worker-database``.
+    Healing a fault heals all that its link suffers from.
+
+    Each method raises ``FaultImpossible`` for another link, and in a lab that is not private.
+    """
 
     def __init__(self, proxies: Mapping[str, Proxy], journal: Journal) -> None:
         self._proxies = proxies
@@ -41,7 +45,7 @@ class Network:
         return await self._ail("black hole", proxy, proxy.black_hole(direction))
 
     async def reset(self, link: str, *, once: bool = False) -> Fault:
-        """An RST to both ends of all connections: everybody knows at once. New ones are refused
+        """An RST to both ends of all connections: both know at once. New ones are refused
         until it is healed, unless it is only ``once``.
         """
         proxy = self._proxy(link)
@@ -83,7 +87,9 @@ class Network:
                 "The network of this lab is others' too: open it with private=True, and it gets "
                 "lines of its own."
             )
-        raise FaultImpossible(f"There is no link {link!r}; there is: {', '.join(self._proxies)}.")
+        raise FaultImpossible(
+            f"There is no link {link!r}. Choose one of: {', '.join(self._proxies)}."
+        )
 
 
 @dataclass

@@ -17,7 +17,7 @@ from collections import defaultdict
 from labkit.ledger.evidence import Change, Row
 from labkit.ledger.findings import Findings
 from labkit.ledger.reading import Reading, began, listed, readings
-from labkit.ledger.run import Place, Run
+from labkit.ledger.run import RowKey, Run
 from labkit.ledger.versions import Versions
 
 
@@ -45,7 +45,7 @@ def _between_request_and_reply(run: Run, done: float, change: Change, found: Fin
         found.violated(operation, f"done before it was asked for: {change}")
 
 
-def _deleted_stays_deleted(run: Run, place: Place, versions: Versions, found: Findings) -> None:
+def _deleted_stays_deleted(run: Run, place: RowKey, versions: Versions, found: Findings) -> None:
     there = versions.states[0] is not None
     for change in versions.changes:
         if change.what == "create" and there:
@@ -80,7 +80,7 @@ def _reads_go_forwards(run: Run, found: Findings) -> None:
     for operation in run.evidence.operations:
         if operation.is_list and operation.outcome == "ok":
             all_of_them += listed(operation)
-    seen: defaultdict[Place, _Seen] = defaultdict(_Seen)
+    seen: defaultdict[RowKey, _Seen] = defaultdict(_Seen)
     for reading in sorted(all_of_them, key=lambda each: each.end):
         place = reading.table, reading.row_id
         versions = run.row(*place)

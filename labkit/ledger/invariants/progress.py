@@ -45,7 +45,7 @@ def _gone_round(evidence: Evidence, asked: dict[str, Operation], found: Findings
 
 
 def _failed(line: LogLine) -> bool:
-    return not line.final or line.outcome in ("unavailable", "internal", "malformed")
+    return not line.final or line.parks
 
 
 def nothing_is_stuck(run: Run, found: Findings) -> None:

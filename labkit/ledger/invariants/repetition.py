@@ -7,10 +7,7 @@ from labkit.ledger.effects import effect_of
 from labkit.ledger.findings import Findings
 from labkit.ledger.operations import Operation
 from labkit.ledger.run import Run
-
-STORED_REFUSALS = ("not_found", "conflict")
-"""Refusals that the work itself ends in: they are kept, and given again, like a success. Others
-are said before anything is claimed, and the same request may well succeed later."""
+from server.contract.errors import OUTCOMES
 
 
 def same_key_same_bytes(run: Run, found: Findings) -> None:
@@ -34,7 +31,7 @@ def _asked(operation: Operation) -> str:
 
 
 def _is_final(operation: Operation) -> bool:
-    kept = operation.outcome == "ok" or operation.code in STORED_REFUSALS
+    kept = operation.outcome == "ok" or operation.code in OUTCOMES
     return kept and operation.answer is not None and operation.transport == "amqp"
 
 

@@ -3,7 +3,7 @@
 from labkit.ledger.evidence import Change, as_json
 from labkit.ledger.findings import Findings
 from labkit.ledger.owners import Stray
-from labkit.ledger.run import Place, Run
+from labkit.ledger.run import RowKey, Run
 from labkit.ledger.versions import Versions
 
 
@@ -39,7 +39,7 @@ def _seen(stray: Stray) -> str:
     return f"under {stray.claim}, and not asked for like this: {change}{before}"
 
 
-def _changes_fit(run: Run, place: Place, versions: Versions, found: Findings) -> None:
+def _changes_fit(run: Run, place: RowKey, versions: Versions, found: Findings) -> None:
     """Each change begins with what the one before has left."""
     for state, change in zip(versions.states, versions.changes, strict=False):
         if change.before != state:

@@ -60,7 +60,7 @@ def _isbn13(text: str) -> str:
 
 Year = Annotated[
     int,
-    Field(ge=-3000, le=9998, description="Negative before our era; at most five years ahead."),
+    Field(ge=-3000, le=9998, description="Negative for years BCE; at most five years ahead."),
     AfterValidator(_not_far_ahead),
     WHOLE,
 ]
@@ -76,7 +76,7 @@ Id = Annotated[int, Field(ge=1, le=LARGEST_ID, description="Given by the server.
 
 
 class Credentials(Message):
-    """Who logs in."""
+    """The user's name and password."""
 
     name: Annotated[str, Field(min_length=1, max_length=200), STORABLE]
     password: Annotated[SecretStr, Field(min_length=1, max_length=1000)]
@@ -100,7 +100,7 @@ def show_what_is_asked(schema: dict[str, Any]) -> None:
 
 
 class Update(Message):
-    """Which one, and those fields that change. ``null`` empties a field that may be empty."""
+    """The one with this id, and the fields that change. ``null`` empties an optional field."""
 
     model_config = ConfigDict(json_schema_extra=show_what_is_asked)
 
@@ -125,13 +125,13 @@ class Stored(Message):
 
 
 class Which(Message):
-    """Which one."""
+    """The one with this id."""
 
     id: Id
 
 
 class Deleted(Message):
-    """It is gone."""
+    """Confirms the deletion."""
 
     id: int
     deleted: Literal[True] = True
@@ -147,5 +147,3 @@ class Page(Message):
 
 
 Next = Annotated[str | None, Field(description="``cursor`` of the page after; null on the last.")]
-
-# Version 1: the author of a book is a piece of text, and so is its ISBN.

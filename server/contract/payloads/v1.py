@@ -31,7 +31,7 @@ class UpdateBookV1(Update):
 
 
 class StoredBookV1(Stored):
-    """A book as it is answered."""
+    """A book as the API returns it."""
 
     id: int
     title: str
@@ -46,6 +46,3 @@ class BooksV1(Message):
 
     books: list[StoredBookV1]
     next: Next
-
-
-# Version 2: authors are things of their own, and books have a genre.

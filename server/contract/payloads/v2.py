@@ -34,7 +34,7 @@ class UpdateAuthor(Update):
 
 
 class StoredAuthor(Stored):
-    """An author as it is answered."""
+    """An author as the API returns it."""
 
     id: int
     name: str
@@ -92,7 +92,7 @@ class FindBooks(Page):
 
 
 class StoredBookV2(Stored):
-    """A book as it is answered."""
+    """A book as the API returns it."""
 
     id: int
     title: str

@@ -29,6 +29,7 @@ from server.contract.headers import (
     TRACEPARENT,
 )
 from server.contract.lane import Delivered
+from server.contract.log_events import DEAD_LETTERED
 from server.contract.redaction import media_type, presentable
 from server.transports.amqp.confirmed import ConfirmedPublisher
 from server.transports.amqp.delivery import Delivery, copy_id, failures_with, now, persistent
@@ -93,7 +94,7 @@ class DeadLetters:
         letter = persistent(delivery, presentable(body, kind), letter_id, headers)
         letter.content_type, letter.content_encoding = media_type(kind), None
         await self._publisher.publish(letter, topology.DEAD_LETTERS)
-        log.warning("dead_lettered", id=delivery.asked_as, reason=why.code)
+        log.warning(DEAD_LETTERED, id=delivery.asked_as, reason=why.code)
 
     async def process(self, message: Delivered) -> None:
         """Add what the broker dead-lettered. Its sender gets no reply: the outcome is unknown.

@@ -32,6 +32,7 @@ from server.contract.errors import (
 )
 from server.contract.headers import PARKED, REPLAYED
 from server.contract.lane import Delivered, Lane
+from server.contract.log_events import REQUEST, RETRY_SCHEDULED
 from server.contract.message_id import new_message_id
 from server.contract.properties import Properties
 from server.contract.steps import Step
@@ -43,9 +44,6 @@ from server.transports.amqp.direct_reply import DirectReplies
 from server.transports.amqp.retry import Retries
 
 log = structlog.get_logger()
-
-RETRY_SCHEDULED = "retry_scheduled"
-"""The outcome of a request that has none yet: it comes again."""
 
 
 class DeliveryProcessor:
@@ -90,7 +88,7 @@ class DeliveryProcessor:
         delivery = self.delivery(message)
         entry = LogEntry(message.correlation_id, delivery.attempt, sent_at=delivery.sent_at)
         await self._work(delivery, entry)
-        log.info("request", **entry.finished())
+        log.info(REQUEST, **entry.finished())
         await self._acknowledge(message, entry)
 
     async def _acknowledge(self, message: Delivered, entry: "LogEntry") -> None:

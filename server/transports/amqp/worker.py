@@ -14,6 +14,7 @@ from server.application.hooks import Observer, no_observer
 from server.contract import topology
 from server.contract.connection import Connection, connect, heartbeat
 from server.contract.errors import Unavailable
+from server.contract.log_events import DRAINED, READY
 from server.settings import Settings
 from server.transports.amqp.confirmed import ConfirmedPublisher
 from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer, Processor
@@ -137,7 +138,7 @@ class Worker:
             )
             await self._consume(consumer, stop, ready=True)
         if stop.is_set():
-            log.info("drained")
+            log.info(DRAINED)
 
     async def _serve_dead_letters(self, connection: Connection, stop: asyncio.Event) -> None:
         await self._declare(connection)
@@ -154,7 +155,7 @@ class Worker:
         """Until its deliveries end, or ``stop`` is set and those in hand are finished."""
         await consumer.open()
         if ready:
-            log.info("ready", queue=topology.REQUESTS, prefetch=self._settings.prefetch)
+            log.info(READY, queue=topology.REQUESTS, prefetch=self._settings.prefetch)
         await _first_of(stop.wait(), consumer.ended.wait())
         patience = self._settings.drain_timeout
         await consumer.drain(patience if stop.is_set() else min(patience, GRACE))

@@ -10,6 +10,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from server.contract.log_events import DRAINED, READY
 from server.settings import Settings
 from server.transports.http.protocol import Protocol
 
@@ -69,7 +70,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         host, port, *_ = self.servers[0].sockets[0].getsockname()
-        log.info("ready", url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        log.info(READY, url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or self._stop.is_set()
@@ -78,4 +79,4 @@ class _Server(uvicorn.Server):
         if self.server_state.tasks:
             log.info("draining", requests=len(self.server_state.tasks))
         await super().shutdown(sockets)
-        log.info("drained")
+        log.info(DRAINED)

@@ -51,7 +51,7 @@ def _in_our_words(error: HTTPException, path: str) -> ApiError:
         return Malformed(error.detail)
     if rest and version not in VERSIONS:
         return UnsupportedVersion(
-            f"There is no version {version!r}; there is: {', '.join(VERSIONS)}.",
+            f"There is no version {version!r}. Choose one of: {', '.join(VERSIONS)}.",
             {"versions": list(VERSIONS)},
         )
     return UnknownAction(f"There is nothing at {path[:200]}; /docs shows what there is.")

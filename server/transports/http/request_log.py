@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from server.application.handlers import VERSIONS
 from server.contract.envelope import Reply
 from server.contract.errors import Internal, Malformed
+from server.contract.log_events import REQUEST
 from server.contract.routes import HEALTH, REQUEST_ID
 from server.transports.http.call import given_id
 from server.transports.http.problem import problem
@@ -78,7 +79,7 @@ class RequestLog:
         finally:
             record.name(scope.get("route"))
             if record.outcome != "ok" or scope["path"] != HEALTH:  # which is asked for all the time
-                log.info("request", **record.finished())
+                log.info(REQUEST, **record.finished())
 
 
 def _id(headers: Headers) -> str:
