@@ -1,7 +1,6 @@
 """The process from which programs are forked: see ``fork_server``, which starts it and asks it.
 
-It is as small as can be, imports what it was told to, and waits for orders. It ends with the process
-that started it.
+It is as small as can be, imports what it was told to, and waits for orders. It ends with its client.
 """
 
 import json
