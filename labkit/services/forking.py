@@ -1,6 +1,7 @@
 """The process from which programs are forked: see ``fork_server``, which starts it and asks it.
 
-It is as small as can be, imports what it was told to, and waits for orders. It ends with its client.
+It is as small as can be: it imports what it was told to, and waits for orders. It ends with its
+client.
 """
 
 import json
