@@ -155,8 +155,8 @@ def _management(values: dict[str, str]) -> str:
 async def _stop(processes: list[Process], ours: Home) -> None:
     """Stop these: who uses a service goes before it."""
     services = {
-        rabbitmq.NAME: stopping.broker,
-        rabbitmq.EPMD: stopping.broker,
+        rabbitmq.NAME: rabbitmq.down,
+        rabbitmq.EPMD: rabbitmq.down,
         postgresql.NAME: stopping.database,
     }
     for process in filter(supervisor.is_supervisor, processes):

@@ -54,8 +54,8 @@ class BrokerTools:
         # A shell may still have the variables of another lab.
         return cls.at(node) if urlsplit(brokers.first(amqp_url)).port == node.port("amqp") else None
 
-    def run(self, tool: str, *arguments: str) -> str:
-        """What `rabbitmqctl`, or another `tool`, prints. Raises `ToolFailed`."""
+    def run(self, tool: str, *arguments: str, within: float = TIMEOUT) -> str:
+        """What `rabbitmqctl`, or another `tool`, prints `within` seconds. Raises `ToolFailed`."""
         try:
             done = subprocess.run(
                 [self._folder / tool, "--quiet", "--node", self._node.erlang_name, *arguments],
@@ -63,11 +63,11 @@ class BrokerTools:
                 capture_output=True,
                 encoding="utf-8",
                 errors="replace",
-                timeout=TIMEOUT,
+                timeout=within,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
-            raise ToolFailed(tool, f"the broker says nothing within {TIMEOUT:.0f} s.") from error
+            raise ToolFailed(tool, f"the broker says nothing within {within:.0f} s.") from error
         if done.returncode:
             raise ToolFailed(tool, (done.stderr + done.stdout).strip())
         return done.stdout

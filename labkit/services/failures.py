@@ -12,7 +12,7 @@ import asyncio
 import dataclasses
 import signal
 
-from labkit.services import postgresql, rabbitmq
+from labkit.services import postgresql, rabbitmq, stopping
 from labkit.services.broker_tools import BrokerTools
 from labkit.services.errors import ServiceError
 from labkit.services.home import Home
@@ -42,10 +42,12 @@ async def kill(home: Home, service: str) -> None:
 
 
 async def stop(home: Home, service: str) -> None:
-    """As an administrator stops it."""
-    politely = signal.SIGINT if service == DATABASE else signal.SIGTERM
-    stops = (process.stop(politely, deadline=30) for process in _processes(home, service))
-    await asyncio.gather(*stops)
+    """As an administrator stops it. Raises ``ServiceError`` if it does not run."""
+    _processes(home, service)
+    if service == DATABASE:
+        await stopping.database(home)
+    else:
+        await asyncio.gather(*(rabbitmq.stop(node) for node in _nodes(home, service)))
 
 
 async def pause(home: Home, service: str) -> None:

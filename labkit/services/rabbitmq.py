@@ -1,12 +1,15 @@
 """A private RabbitMQ: one node, or a cluster of several, all on the loopback interface."""
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from server.contract import brokers
 
 from labkit.services import erlang, handshake, ports, software, stopping, users
-from labkit.services.errors import PortTaken, ServiceError
+from labkit.services.broker_tools import BrokerTools, ToolFailed
+from labkit.services.errors import MissingSoftware, PortTaken, ServiceError
 from labkit.services.files import write_atomically
 from labkit.services.home import Home
 from labkit.services.node import PLUGIN, Node
@@ -18,6 +21,9 @@ NAME, EPMD = stopping.RABBITMQ, stopping.EPMD
 START_DEADLINE = 90.0
 """Seconds. It takes 4 to 7 on two idle cores; a busy classroom server is another matter."""
 TRIES = 4
+END_STATISTICS = "gen_event:delete_handler(rabbit_event, rabbit_mgmt_db_handler, stop)."
+END_TIMEOUT = 4.0
+"""Seconds: a node that is frozen does not answer."""
 
 
 async def up(home: Home) -> dict[str, str]:
@@ -60,6 +66,26 @@ async def node_up(node: Node) -> None:
         else:
             return
     raise ports.all_taken("RabbitMQ")
+
+
+async def down(home: Home) -> None:
+    """Stop its nodes, and then the port mapper. Harmless if none runs."""
+    await asyncio.gather(*map(stop, Node.all_of(home)))
+    await stopping.broker(home)
+
+
+async def stop(node: Node) -> None:
+    """It ends what it does; harmless if it does not run.
+
+    Its statistics first: as they end they change a setting, which nothing answers while RabbitMQ
+    itself is ending, and after five seconds they give up.
+    """
+    if find(node.name, node.home.run_dir) is None:
+        return
+    with suppress(ToolFailed, MissingSoftware):
+        tool = BrokerTools.at(node).run
+        await asyncio.to_thread(tool, "rabbitmqctl", "eval", END_STATISTICS, within=END_TIMEOUT)
+    await stopping.node(node.home, node.name)
 
 
 def _share_cookie(home: Home) -> None:

@@ -263,4 +263,10 @@ async def test_broker_and_database_of_a_private_lab_are_killed_paused_and_restar
         await lab.faults.restart("database")
         await eventually(answers, within=20)
         assert len(await lab.rows("books_v1")) == 1
-        assert len(lab.faults.timeline()) == 5
+        await lab.faults.restart("broker")
+        await eventually(answers, within=20)
+        home = lab.faults._services._home
+        assert home is not None
+        before = home.log("rabbitmq").read_text("utf-8").split("SIGTERM received")[0]
+        assert "to stop collect_statistics" in before, "else it waits for them for five seconds"
+        assert len(lab.faults.timeline()) == 6
