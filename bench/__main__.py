@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from bench import amounts, contest, pages, report, starts
-from labkit.services import ports, separate
+from labkit.services import ownership, ports, separate
 from labkit.services.environment import ROOT
 from labkit.services.private import private_services
 
@@ -27,6 +27,7 @@ async def main() -> None:
             results = await _contest(python, services, Path(folder))
             os.environ.update(services)  # labs are opened on them
             figures = await amounts.main() | await starts.main(Path(folder), services)
+        ownership.discard_all(Path(folder))
     figures |= await pages.main()
     report.write(results, figures)
     print(report.tables(results, figures))  # noqa: T201

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from labkit.services import ownership
+from labkit.services.home import Home
 from labkit.services.private import private_services
 from server.application.dispatcher import Dispatcher
 from server.contract.envelope import Request
@@ -32,8 +34,11 @@ SELECT md5(n::text), 1, 'Genre ' || n % 50, 1500 + n % 520 FROM generate_series(
 async def main() -> dict[str, float]:
     """For each order: milliseconds of page 1 and page 1,000, and their ratio; medians."""
     with tempfile.TemporaryDirectory() as home:
-        async with private_services(Path(home)) as environment:
-            return await _measure(Settings.from_env(environment))
+        try:
+            async with private_services(Path(home)) as environment:
+                return await _measure(Settings.from_env(environment))
+        finally:
+            ownership.discard(Home(Path(home)))
 
 
 async def _measure(settings: Settings) -> dict[str, float]:

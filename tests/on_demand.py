@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.services import ownership
 from labkit.services.files import write_atomically
 from labkit.services.private import private_services
 
@@ -49,6 +50,7 @@ class ServicesOnDemand:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._known = False
+        self._config = config
         if not hasattr(config, "workerinput"):
             _prefer_memory()
             made = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-test-"))
@@ -98,4 +100,6 @@ class ServicesOnDemand:
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
+            # Those of labs that tests have opened as root, as a student's `make lab` would.
+            ownership.discard_all(self._config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
         self._stack.close()

@@ -8,9 +8,14 @@ import shutil
 from pathlib import Path
 
 from labkit.services.errors import ServiceError
-from labkit.services.files import make_folder
+from labkit.services.files import make_folder, write_atomically
 from labkit.services.home import Home
 from labkit.services.stopping import POSTGRESQL
+
+ELSEWHERE = Path("/var/tmp")  # noqa: S108 - each folder there is ours alone: see `_claim`
+NAME = "lab-postgresql-"
+HOME = "home"
+"""A file beside the data: which home it belongs to."""
 
 
 def other_user() -> str | None:
@@ -29,7 +34,7 @@ def folder(home: Home) -> Path:
         make_folder(link)
         return link
     digest = hashlib.sha256(str(home.path.resolve()).encode()).hexdigest()[:16]
-    target = Path("/var/tmp") / f"lab-postgresql-{digest}"  # noqa: S108 - ours alone, see below
+    target = ELSEWHERE / f"{NAME}{digest}"
     if not os.path.lexists(link) and target.is_dir():  # removed, to begin with an empty database
         _claim(target, user)
         shutil.rmtree(target)
@@ -38,6 +43,7 @@ def folder(home: Home) -> Path:
         _move(link, target, user)
     link.unlink(missing_ok=True)  # a copied folder's link leads to the data of the original
     link.symlink_to(target)
+    write_atomically(target / HOME, str(home.path.resolve()))
     return target
 
 
@@ -47,6 +53,13 @@ def discard(home: Home) -> None:
     shutil.rmtree(link.resolve(), ignore_errors=True)
     if link.is_symlink():
         link.unlink()
+
+
+def discard_all(under: Path) -> None:
+    """Remove the data of all homes in this folder, which is thrown away itself."""
+    for name in ELSEWHERE.glob(f"{NAME}*/{HOME}"):
+        if under.resolve() in Path(name.read_text("utf-8")).parents:
+            shutil.rmtree(name.parent)
 
 
 def _claim(target: Path, user: str) -> None:

@@ -84,6 +84,17 @@ def test_data_moves_to_where_its_user_reaches_it(
         assert (moved.read_text(), moved.owner()) == ("15", user)
         assert ownership.folder(home) == folder == (home.path / stopping.POSTGRESQL).resolve()
         (home.path / stopping.POSTGRESQL).unlink()  # the advice for who wants an empty database
-        assert list(ownership.folder(home).iterdir()) == []
+        assert [path.name for path in ownership.folder(home).iterdir()] == [ownership.HOME]
     finally:
         ownership.discard(home)
+
+
+def test_data_that_is_elsewhere_goes_with_all_homes_of_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "ELSEWHERE", tmp_path)
+    for number, home in enumerate(["thrown-away/one", "thrown-away/a/two", "kept", "thrown"]):
+        (tmp_path / f"{ownership.NAME}{number}" / "data").mkdir(parents=True)
+        (tmp_path / f"{ownership.NAME}{number}" / ownership.HOME).write_text(str(tmp_path / home))
+    ownership.discard_all(tmp_path / "thrown-away")
+    assert [path.name[-1] for path in sorted(tmp_path.iterdir())] == ["2", "3"]
