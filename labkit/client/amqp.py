@@ -22,6 +22,7 @@ from labkit.client.errors import QueueFull, ReplyTimeout, Unroutable
 from labkit.client.moments import Moment, Observer
 from labkit.errors import BadArgument, BrokerAway
 from server.contract import brokers
+from server.contract.connection import is_ours
 from server.contract.envelope import LONGEST_ID
 from server.contract.errors import Expired, Forbidden, InProgress, RateLimited, Unauthorized
 from server.contract.headers import DEADLINE, SENT_AT
@@ -296,8 +297,8 @@ class AsyncAPIClient(ConnectedCaller):
             try:
                 return await Link.open(self.url, self._on_reply)
             except asyncio.CancelledError:
-                if (task := asyncio.current_task()) is None or task.cancelling():
-                    raise  # it is us who are cancelled, not something inside aiormq
+                if is_ours():
+                    raise
             except Exception:  # noqa: S110  (aiormq raises all kinds when a connection breaks early)
                 pass
         return None

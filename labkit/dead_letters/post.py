@@ -20,6 +20,7 @@ from labkit.dead_letters.letter import parsed
 from labkit.errors import NotMoved
 from server.contract import brokers
 from server.contract.headers import ASKED_AS, PARKED, REPLAYED
+from server.contract.turns import Turns
 from server.contract.vouching import user_of
 
 
@@ -39,6 +40,7 @@ class Post:
         self._reply_to = reply_to
         self._election = ELECTION if brokers.are_several(amqp_url) else 0.0
         self.user = user_of(amqp_url)
+        self._turns = Turns()
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
     @classmethod
@@ -59,7 +61,8 @@ class Post:
         """
         properties.user_id = self.user
         end = time.monotonic() + self._election
-        taken = await self._taken(self._channel, queue, properties, body)
+        async with self._turns.of(properties.message_id):
+            taken = await self._taken(self._channel, queue, properties, body)
         while not taken and time.monotonic() < end:
             await asyncio.sleep(ELECTION_PAUSE)
             channel = await self._connection.channel(on_return_raises=True)

@@ -1,10 +1,12 @@
 """A connection to the broker, as the server and the client open it."""
 
+import asyncio
 import logging
 from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, TimeoutType
+from aiormq.abc import DeliveredMessage
 
 from server.contract import brokers
 from server.contract import undecodable as undecodable  # both sides read tolerantly
@@ -13,6 +15,14 @@ from server.contract.lane import Lane, Tapped
 # Our errors repeat its warnings, in the caller's place and words. A program that wants
 # to see them configures logging, and does.
 logging.getLogger("aiormq").addHandler(logging.NullHandler())
+
+
+def _has_no_message(record: logging.LogRecord) -> bool:
+    """Of one that comes back unexpectedly it would tell the whole body, and so a key."""
+    return not any(isinstance(each, DeliveredMessage) for each in record.args or ())
+
+
+logging.getLogger("aiormq.channel").addFilter(_has_no_message)
 
 CONNECT_TIMEOUT, HEARTBEAT = 5, 10
 """Seconds. A broker that says nothing for three heartbeats is gone."""
@@ -41,6 +51,14 @@ class Connection(aio_pika.Connection):
         except BaseException:
             await self.close()
             raise
+
+
+def is_ours() -> bool:
+    """Whether it is this task that is cancelled, and not something in aiormq that it waits for:
+    that is a lost connection.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def heartbeat(amqp_url: str) -> int:

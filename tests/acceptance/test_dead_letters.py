@@ -20,7 +20,7 @@ from server.settings import Settings
 from server.transports.amqp.confirmed import PAUSE, ConfirmedPublisher
 from server.transports.amqp.consumer import ONE_AT_A_TIME, Consumer
 from server.transports.amqp.dead_letters import DeadLetters
-from tests.support import BOOK, Wire, eventually, wire, worker_here
+from tests.support import BOOK, Wire, eventually, wire, worker_here, worker_process
 
 
 async def give_up(settings: Settings) -> None:
@@ -170,3 +170,11 @@ async def test_what_kills_every_worker_that_redacts_it_is_set_aside_by_the_broke
 def list_of(value: Any) -> list[Any]:
     assert isinstance(value, list)
     return value
+
+
+async def test_a_worker_that_can_park_nothing_any_more_ends(settings: Settings) -> None:
+    """It would serve on, and what is given up would pile up where no one looks."""
+    async with worker_process(settings) as worker, wire(settings) as client:
+        await client._channel.queue_delete(RAW_DEAD_LETTERS)
+        await client._channel.declare_queue(RAW_DEAD_LETTERS, durable=True)
+        assert await worker.ended() != 0

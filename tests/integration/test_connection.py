@@ -4,16 +4,21 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import aio_pika
 import pytest
 import structlog
 
 from labkit.client.channel import Link
+from labkit.faults.network.proxy import Proxy
 from labkit.services import ports
 from server.application.dispatcher import Dispatcher
+from server.contract.connection import connect
 from server.contract.properties import Properties
 from server.settings import Settings
+from server.transports.amqp import depths
+from server.transports.amqp.confirmed import ConfirmedPublisher
 from server.transports.amqp.direct_reply import MOST_WAITING, DirectReplies
 from server.transports.amqp.worker import FIRST_PAUSE, Worker
 from tests.support import eventually
@@ -77,3 +82,74 @@ async def test_a_worker_waits_longer_each_time_and_no_two_equally_long(
     for number, both in enumerate(zip(pauses[::2], pauses[1::2], strict=False)):
         longest = FIRST_PAUSE * 2**number
         assert all(longest / 2 - 0.01 <= pause <= longest for pause in both)
+
+
+async def published(settings: Settings, *bodies: bytes) -> list[bytes]:
+    """What is in the queue after these were published side by side, with one id. It is declared
+    when the first of them comes back.
+    """
+    async with await connect(settings.amqp_url) as connection, connection.channel() as channel:
+
+        async def declare() -> None:
+            await channel.declare_queue("later", durable=True)
+
+        publisher = await ConfirmedPublisher.open(connection, declare)
+        copies = [aio_pika.Message(body, message_id="1") for body in bodies]
+        await asyncio.gather(*(publisher.publish(copy, "later") for copy in copies))
+        queue = await channel.get_queue("later")
+        return [(await queue.get(no_ack=True)).body for _ in bodies]
+
+
+async def test_of_two_messages_with_one_id_that_come_back_none_counts_as_taken(
+    settings: Settings,
+) -> None:
+    assert sorted(await published(settings, b"a", b"b", b"c")) == [b"a", b"b", b"c"]
+
+
+async def test_a_message_that_comes_back_to_no_one_is_in_no_log(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its body has a key."""
+    parts = urlsplit(settings.amqp_url)
+    async with (
+        Proxy("broker", (str(parts.hostname), parts.port or 5672)) as proxy,
+        await connect(proxy.through(settings.amqp_url)) as connection,
+    ):
+
+        async def declare() -> None:
+            await asyncio.sleep(60)
+
+        publisher = await ConfirmedPublisher.open(connection, declare)
+        await proxy.latency(0.3)
+        copy = aio_pika.Message(b"a secret", message_id="1")
+        task = asyncio.create_task(publisher.publish(copy, "nowhere"))
+        await asyncio.sleep(0.1)  # it is written, and not back
+        task.cancel()
+        await asyncio.wait([task])
+        await asyncio.sleep(1)
+    assert "a secret" not in caplog.text
+
+
+async def test_a_broker_that_falls_silent_ends_no_watcher(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiormq then cancels what waits for an answer: as if the task itself were cancelled."""
+    monkeypatch.setattr(depths, "heartbeat", lambda url: 1)
+    monkeypatch.setattr(depths, "EVERY", 0.1)
+    parts = urlsplit(settings.amqp_url)
+    looked = asyncio.Event()
+    async with (
+        await connect(settings.amqp_url) as connection,
+        connection.channel() as channel,
+        Proxy("broker", (str(parts.hostname), parts.port or 5672)) as proxy,
+    ):
+        for name in depths.QUEUES:
+            await channel.declare_queue(name, durable=True)
+        url = proxy.through(settings.amqp_url)
+        async with depths.watching(url, lambda *_: looked.set()):
+            await asyncio.wait_for(looked.wait(), 10)
+            await proxy.black_hole()
+            await asyncio.sleep(5)  # three heartbeats, and some more
+            looked.clear()
+            await proxy.heal()
+            await asyncio.wait_for(looked.wait(), 10)

@@ -14,6 +14,7 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import DeliveryError, PublishError
 
 from server.contract.connection import Connection
+from server.contract.turns import Turns
 
 log = structlog.get_logger()
 
@@ -37,6 +38,7 @@ class ConfirmedPublisher:
         self._connection = connection
         self._channel = channel
         self._declare = declare
+        self._turns = Turns()
 
     @classmethod
     async def open(cls, connection: Connection, declare: Callable[[], Awaitable[None]]) -> Self:
@@ -50,8 +52,9 @@ class ConfirmedPublisher:
         the queue has no leader now. RabbitMQ 3.10 then refuses a channel that has asked too early
         for ever, so each new attempt has a channel of its own.
         """
-        if await self._published(self._channel, copy, queue):
-            return
+        async with self._turns.of(copy.message_id):
+            if await self._published(self._channel, copy, queue):
+                return
         log.warning("publish_refused", queue=queue, retry_in=PAUSE)
         while True:
             await asyncio.sleep(PAUSE)

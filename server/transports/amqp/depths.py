@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
-from server.contract.connection import connect
+from server.contract.connection import connect, heartbeat, is_ours
 from server.contract.topology import DEAD_LETTERS, RAW_DEAD_LETTERS, REQUESTS
 
 QUEUES = (REQUESTS, DEAD_LETTERS, RAW_DEAD_LETTERS)
@@ -27,13 +27,18 @@ async def watching(amqp_url: str, tell: Tell) -> AsyncIterator[None]:
 
 async def _watch(amqp_url: str, tell: Tell) -> None:
     while True:
-        with suppress(Exception):  # the broker is away, or has no queues yet: the worker says so
+        try:
             await _look_until_it_is_lost(amqp_url, tell)
+        except Exception:  # noqa: S110  (the broker is away, or has no queues: the worker says so)
+            pass
+        except asyncio.CancelledError:
+            if is_ours():
+                raise
         await asyncio.sleep(EVERY)
 
 
 async def _look_until_it_is_lost(amqp_url: str, tell: Tell) -> None:
-    async with await connect(amqp_url) as connection:
+    async with await connect(amqp_url, heartbeat=heartbeat(amqp_url)) as connection:
         channel = await connection.channel()
         while True:
             for name in QUEUES:

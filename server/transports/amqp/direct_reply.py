@@ -13,7 +13,7 @@ from contextlib import suppress
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 
-from server.contract.connection import connect
+from server.contract.connection import connect, heartbeat, is_ours
 from server.contract.properties import Properties
 
 ADDRESS = "amq.rabbitmq.reply-to."
@@ -58,18 +58,23 @@ class DirectReplies:
             reply = await self._waiting.get()
             try:
                 await self._send(*reply)
-            except Exception as error:  # a connection that breaks raises all kinds
+            except (
+                Exception,
+                asyncio.CancelledError,
+            ) as error:  # of a lost connection
+                if isinstance(error, asyncio.CancelledError) and is_ours():
+                    raise
                 log.warning("direct_reply_lost", why=f"{type(error).__name__}: {error}")
                 await self._disconnect()
             finally:
                 self._waiting.task_done()
 
     async def _send(self, address: str, properties: Properties, body: bytes) -> None:
-        if self._channel is None or self._channel.is_closed:
-            await self._disconnect()
-            self._connection = await connect(self._url)
-            self._channel = await self._connection.channel(publisher_confirms=False)
         async with asyncio.timeout(TIMEOUT):
+            if self._channel is None or self._channel.is_closed:
+                await self._disconnect()
+                self._connection = await connect(self._url, heartbeat=heartbeat(self._url))
+                self._channel = await self._connection.channel(publisher_confirms=False)
             underlay = await self._channel.get_underlay_channel()
             await underlay.basic_publish(body, routing_key=address, properties=properties)
 

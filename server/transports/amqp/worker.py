@@ -12,7 +12,7 @@ import structlog
 from server.application.dispatcher import Dispatcher
 from server.application.hooks import Observer, no_observer
 from server.contract import topology
-from server.contract.connection import Connection, connect, heartbeat
+from server.contract.connection import Connection, connect, heartbeat, is_ours
 from server.contract.errors import Unavailable
 from server.contract.log_events import DRAINED, READY
 from server.settings import Settings
@@ -65,13 +65,16 @@ class Worker:
         """
         with suppress(Unavailable):  # it was there a moment ago, and requests ask for it again
             await self._dispatcher.prepare()
-        dead_letters = asyncio.create_task(self._keep(self._serve_dead_letters, stop))
+        serves = (self._serve_dead_letters, self._serve_requests)
+        tasks = [asyncio.create_task(self._keep(serve, stop)) for serve in serves]
         try:
-            await self._keep(self._serve_requests, stop)
-            await dead_letters
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
-            dead_letters.cancel()
-            await asyncio.gather(dead_letters, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self, serve: Serve, stop: asyncio.Event) -> None:
         """Serve again after each loss of the connection, at growing intervals."""
@@ -86,7 +89,7 @@ class Worker:
             except Exception as error:  # aiormq raises all kinds when a connection breaks early
                 why = f"{type(error).__name__}: {error}"
             except asyncio.CancelledError:
-                if (task := asyncio.current_task()) is not None and task.cancelling():
+                if is_ours():
                     raise
                 why = "cancelled by aiormq"
             if not stop.is_set():
