@@ -9,7 +9,7 @@ import os
 from functools import partial
 
 from server import lifecycle
-from server.application.dispatcher import Dispatcher
+from server.application.dispatcher import ROOM, Dispatcher
 from server.persistence.database import Database
 from server.security.rate_limit import RateLimit
 from server.settings import Settings
@@ -33,7 +33,8 @@ async def worker(
     """Serve RabbitMQ."""
     from server.transports.amqp.worker import Worker
 
-    dispatcher = _dispatcher(database, settings, telemetry)
+    # Those that wait for others may fill half of what it holds at a time, and no more.
+    dispatcher = _dispatcher(database, settings, telemetry, settings.prefetch // 2)
     serving = Worker(settings, dispatcher, telemetry.observe)
     telemetry.look_on_deliveries(serving)
     async with telemetry.watching_queues():
@@ -47,15 +48,15 @@ async def rest(
     from server.transports.http import listener
     from server.transports.http.app import create_app
 
-    app = create_app(_dispatcher(database, settings, telemetry), database, settings)
+    app = create_app(_dispatcher(database, settings, telemetry, ROOM), database, settings)
     telemetry.look_on_requests(app)
     await listener.serve(app, settings, stop)
 
 
-def _dispatcher(database: Database, settings: Settings, telemetry: Telemetry) -> Dispatcher:
+def _dispatcher(
+    database: Database, settings: Settings, telemetry: Telemetry, room: int
+) -> Dispatcher:
     limit = RateLimit(settings.rate_limit, burst=2 * settings.rate_limit)
-    # Those that wait for others may fill half of what a worker holds at a time, and no more.
-    room = settings.prefetch // 2
     return Dispatcher(database, telemetry.observe, limit, room=room)
 
 

@@ -163,7 +163,7 @@ class Dispatcher:
         Duplicates wait for the first, and changes of one row for each other, without a connection.
         """
         row = getattr(effect.payload, "id", None)
-        keys = claim.names if row is None else [*claim.names, (claim.resource_type, row)]
+        keys = claim.names if row is None else [*claim.names, (effect.action.writes, row)]
         try:
             async with self._locks.hold(keys, self.database.lock_timeout) as others_had:
                 if any(key in claim.names for key in others_had):

@@ -51,6 +51,7 @@ class GroupCommit:
         self._database = database
         self._waiting: deque[Write] = deque()
         self._running: set[asyncio.Task[Any] | None] = set()
+        self._by_themselves: set[asyncio.Task[None]] = set()
         self._slow_until = float("-inf")
 
     async def once(self, claim: Claim, effect: Effect, announce: Announce) -> Reply:
@@ -130,24 +131,29 @@ class GroupCommit:
                 write.ends(reply)
 
     async def _go_on(self, batch: list[Write], aside: SetAside, shared_again: int) -> None:
-        """Do the batch again, without those that are set aside: they are done by themselves."""
+        """Do the batch again, without those that are set aside: they are done by themselves, and
+        nothing waits for them, for they may have to wait long.
+        """
         if len(batch) == 1 and _is_refusal(aside.__cause__):
             # No other write was there to mislead it: it is not worked on again to be refused.
             batch[0].effect = _refusing(aside.__cause__)
         alone = aside.writes if shared_again else batch
         rest = [write for write in batch if write not in alone]
-        async with asyncio.TaskGroup() as group:
-            if rest:
-                group.create_task(self._commit(rest, shared_again - 1))
-            for write in alone:
-                if not write.reply.done():
-                    group.create_task(self._alone(write))
+        for write in alone:
+            if not write.reply.done():
+                task = asyncio.create_task(self._alone(write))
+                self._by_themselves.add(task)
+                task.add_done_callback(self._by_themselves.discard)
+        if rest:
+            await self._commit(rest, shared_again - 1)
 
     async def _alone(self, write: Write) -> None:
         try:
             write.ends(await once(self._database, write.claim, write.effect, write.announce))
-        except Exception as error:
+        except BaseException as error:
             write.fails(error)
+            if not isinstance(error, Exception):
+                raise
 
 
 def _is_refusal(error: BaseException | None) -> TypeGuard[ApiError]:

@@ -137,10 +137,13 @@ async def _claim(transaction: AsyncConnection, claim: Claim) -> Reply | None:
     while claim.resource_type not in (ours := ours | await _insert(transaction, claim)):
         first = await _find(transaction, claim)
         if first is not None and first.kept_under is not None:
-            first = await _kept(transaction, claim, first)
+            kept = await _kept(transaction, claim, first)
+            if kept is None:  # the key was collected, and its request's id leads nowhere
+                await _forget(transaction, claim, first)
+            first = kept
         if first is not None:
             return _replay(first, claim)
-        # The first one's key was collected between our two statements: it is free again.
+        # What the first one left was collected meanwhile, or leads nowhere: it is free again.
     if claim.has_key and BY_REQUEST_ID not in ours:
         return await _same_without_key(transaction, claim)
     return None
@@ -186,6 +189,12 @@ async def _kept(transaction: AsyncConnection, claim: Claim, first: First) -> Fir
         key.fingerprint == first.fingerprint,
     )
     return (await transaction.execute(statement.limit(1))).one_or_none()
+
+
+async def _forget(transaction: AsyncConnection, claim: Claim, first: First) -> None:
+    """Unless another one has it by now."""
+    same = IdempotencyKey.kept_under == first.kept_under
+    await transaction.execute(delete(IdempotencyKey).where(_is(claim), same))
 
 
 def _replay(first: First, claim: Claim) -> Reply:

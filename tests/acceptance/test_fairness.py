@@ -192,3 +192,37 @@ async def test_no_header_of_the_sender_lets_it_pass_by_the_rate_limit(
         assert (await client.ask(client.body("ping")))["status"] == "ok"
         refused = await client.ask(client.body("ping"), headers=claims)
         assert refused["error"]["code"] == "rate_limited"
+
+
+async def test_an_author_does_not_wait_for_a_book_with_the_same_id(
+    settings: Settings, dispatcher: Dispatcher
+) -> None:
+    async with worker_here(settings, dispatcher), wire(settings) as client:
+        await client.ask(client.body("create_book", BOOK))
+        await client.ask(client.body("create_author", {"name": "A"}, version="v2"))
+        async with holding(settings, ROW):
+            await client.send(client.body("update_book", {"id": 1, "year": 1}))
+            await asyncio.sleep(0.3)
+            author = client.body("update_author", {"id": 1, "country": "UK"}, version="v2")
+            assert (await client.ask(author))["status"] == "ok"
+        assert json.loads((await client.reply()).body)["status"] == "ok"
+
+
+async def test_where_one_is_prefetched_rest_has_room_for_those_that_wait(
+    settings: Settings,
+) -> None:
+    single = settings.model_copy(update={"prefetch": 1, "rest_port": 0})
+    async with worker_process(single, "rest") as server:
+        headers = {"X-API-Key": settings.api_key}
+        url = server.events("ready")[0]["url"]
+        async with aiohttp.ClientSession(url, headers=headers) as session:
+            await session.post("/v1/books", json=BOOK)
+
+            async def update(year: int) -> int:
+                async with session.patch("/v1/books/1", json={"year": year}) as response:
+                    return response.status
+
+            async with holding(settings, ROW):
+                waiting = [asyncio.create_task(update(year)) for year in (1, 2, 3)]
+                await asyncio.sleep(0.5)
+            assert await asyncio.gather(*waiting) == [200, 200, 200]

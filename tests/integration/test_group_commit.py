@@ -52,6 +52,13 @@ class Writes:
 
         return await self.group.once(claim(title, **fields), effect, no_one)
 
+    async def rename(self, row: int, title: str) -> Reply:
+        async def effect(transaction: AsyncConnection) -> Any:
+            await transaction.execute(RENAME, {"title": title, "row": row})
+            return {"id": row}
+
+        return await self.group.once(claim(title), effect, no_one)
+
     async def titles(self) -> list[str]:
         async with self._database.reading() as connection:
             found = await connection.execute(text("SELECT title FROM books_v1 ORDER BY title"))
@@ -311,3 +318,23 @@ async def test_a_statement_that_the_database_refuses_is_not_hidden(database: Dat
         await connection.execute(text("DROP TABLE IF EXISTS idempotency_keys"))
     with pytest.raises(DBAPIError, match="idempotency_keys"):
         await Writes(database).make("a")
+
+
+async def test_those_that_wait_for_a_row_keep_no_other_waiting(
+    writes: Writes, settings: Settings
+) -> None:
+    """As many as transactions are shared at a time: each runner has set one of them aside."""
+    rows = [(await writes.make(title)).data["id"] for title in "ab"]
+    holder = await asyncpg.connect(settings.database_url)
+    try:
+        await holder.execute("BEGIN; SELECT FROM books_v1 FOR UPDATE")
+        waiting = []
+        for row in rows:  # each in a transaction of its own
+            waiting.append(asyncio.create_task(writes.rename(row, f"new {row}")))
+            await asyncio.sleep(0.03)
+        await asyncio.sleep(0.3)  # they are set aside after a tenth of a second
+        await asyncio.gather(*map(writes.make, "cd"))
+        assert not any(task.done() for task in waiting)
+    finally:
+        await holder.close()
+    await asyncio.gather(*waiting)

@@ -224,3 +224,21 @@ async def test_collecting_leaves_alone_what_a_transaction_holds(database: Databa
     async with database.transaction() as holder:
         await holder.execute(lock)
         assert await collect(database, retention=1e-6) == 0
+
+
+async def test_an_id_that_leads_to_a_key_that_is_forgotten_is_free_again(
+    database: Database,
+) -> None:
+    """Its key is older than itself, if it was repeated under a new id: so it goes earlier."""
+    repeated = replace(CLAIM, request_id="8")
+    await once(database, CLAIM, adds_a_book, unobserved)
+    await once(database, repeated, adds_a_book, unobserved)
+    async with database.transaction() as transaction:
+        forget = "DELETE FROM idempotency_keys WHERE resource_type = 'book_v1'"
+        await transaction.execute(text(forget))
+    async with asyncio.timeout(10):
+        reply = await once(database, repeated.by_id, adds_a_book, unobserved)
+        again = await once(database, repeated.by_id, adds_a_book, unobserved)
+    assert not reply.replayed
+    assert again.data == reply.data
+    assert await titles(database) == ["1984", "1984"]
