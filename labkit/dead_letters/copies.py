@@ -74,7 +74,8 @@ def marked(letter: Letter, refusal: dict[str, str]) -> Message:
 
 
 def edited(letter: Letter, api_key: str, request: dict[str, Any]) -> Message:
-    headers: dict[str, Any] = {EDITED_FROM: letter.id or "", REPLAYS: replays_of(letter) + 1}
+    edited_from = (letter.id or "")[:LONGEST_ID]
+    headers: dict[str, Any] = {EDITED_FROM: edited_from, REPLAYS: replays_of(letter) + 1}
     if letter.caller is not None:
         headers[ON_BEHALF_OF] = letter.caller
     if TRACEPARENT in letter.headers:

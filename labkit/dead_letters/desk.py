@@ -151,9 +151,9 @@ class DeadLetters:
         async with self._held() as (held, post):
             await librarian.check(post, self._api_key, self._patience)
             found, message = await find(held, self._user, id, number)
-            reply = await edit.send(found, changes, post, self._api_key, self._patience)
+            sent = edit.request(found, changes)
+            reply = await edit.send(found, sent, post, self._api_key, self._patience)
             if reply.error is None:
-                sent = edit.request(found, changes)
                 journal.note(self._url, "edited", [found.id, found.correlation_id], sent)
                 await held.remove(message)
         return reply

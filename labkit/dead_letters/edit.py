@@ -15,10 +15,10 @@ from server.contract.topology import REQUESTS
 
 
 async def send(
-    letter: Letter, changes: dict[str, Any], post: Post, api_key: str, patience: float
+    letter: Letter, new: dict[str, Any], post: Post, api_key: str, patience: float
 ) -> Reply:
-    """The reply to the new request. Raises ``BadSelection``; ``ReplyTimeout``."""
-    properties, body = copies.edited(letter, api_key, request(letter, changes))
+    """The reply to the ``new`` request. Raises ``ReplyTimeout``."""
+    properties, body = copies.edited(letter, api_key, new)
     answer = await post.ask(REQUESTS, properties, body, patience)
     if answer is None:
         raise ReplyTimeout(
@@ -32,7 +32,7 @@ def request(letter: Letter, changes: dict[str, Any]) -> dict[str, Any]:
     one was applied after all, the new one is refused (``key_reused``), and nothing is doubled.
 
     Only where the old one was refused for good it gets a key of its own: the server vouches that
-    nothing was done.
+    nothing was done. Raises ``BadSelection``.
     """
     old = letter.document
     given = {name: value for name, value in changes.items() if value is not None}
@@ -50,4 +50,5 @@ def _names(letter: Letter) -> dict[str, Any]:
     suffix = f"~{letter.summary.replays}" if letter.summary.error in OUTCOMES else ""
     if letter.key is not None:
         return {"id": str(uuid.uuid4()), "idempotency_key": letter.key + suffix}
-    return {"id": (letter.id or str(uuid.uuid4())) + suffix, "idempotency_key": None}
+    own = letter.id or letter.properties.message_id or str(uuid.uuid4())
+    return {"id": own + suffix, "idempotency_key": None}

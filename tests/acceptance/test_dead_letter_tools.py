@@ -14,8 +14,9 @@ from typing import Any
 import aio_pika
 import asyncpg
 import pytest
+from pamqp import commands as spec
 
-from labkit.dead_letters import DeadLetters, replay
+from labkit.dead_letters import DeadLetters, edit, letter, replay
 from labkit.errors import BadSelection, BrokerAway, NobodyAnswers, QueueInUse
 from server.application.dispatcher import Dispatcher
 from server.contract import topology
@@ -558,3 +559,28 @@ async def test_a_replay_of_many_rounds_sends_each_letter_once_and_forgets_none(
         assert list(done.index) == list(range(1, 19))
         assert list(done["outcome"]).count("no caller") == 6
         assert await client.depth(DEAD_LETTERS) == 18
+
+
+async def test_two_letters_with_one_message_id_both_stay_if_they_cannot_go_elsewhere(
+    settings: Settings, dead: DeadLetters
+) -> None:
+    """Some senders count from 1, each of them."""
+    async with worker_process(settings), wire(settings) as client:
+        for body in (b"no JSON", b"nor this", b"nor that"):
+            await client.send(body, message_id="1")
+
+        async def parked() -> bool:
+            return await client.depth(DEAD_LETTERS) == 3
+
+        await eventually(parked)
+        assert list((await dead.replay(to="nowhere"))["outcome"]) == ["not moved"] * 3
+        assert await client.depth(DEAD_LETTERS) == 3
+
+
+def test_a_letter_without_any_name_is_edited_under_the_same_one_each_time() -> None:
+    """So that it can be edited again when no reply came."""
+    properties = spec.Basic.Properties(message_id="of the letter", user_id="server")
+    body = json.dumps({"version": "v1", "action": "create_book", "data": BOOK}).encode()
+    nameless = letter.of(1, properties, body, "server")
+    first, second = [edit.request(nameless, {"data": BOOK | {"year": 1}}) for _ in range(2)]
+    assert first["id"] == second["id"] == "of the letter"

@@ -70,15 +70,16 @@ class Delivery:
 
         AMQP tables can hold values that arrive, but cannot be written again.
         """
-        plain = {
+        writable = {
             name: value
             for name, value in self.message.headers.items()
             if isinstance(value, str | int)
             and name not in _NOT_CARRIED_OVER
             and not name.startswith(_NOT_CARRIED_OVER_PREFIXES)
-            and (name not in SIGNED or self.is_vouched_for)
         }
-        return plain if len(str(plain)) <= LARGEST_HEADERS else {}
+        ours = {name: writable.pop(name) for name in SIGNED if name in writable}
+        plain = writable if len(str(writable)) <= LARGEST_HEADERS else {}
+        return plain | ours if self.is_vouched_for else plain
 
     @property
     def sent_at(self) -> float | None:

@@ -33,7 +33,11 @@ class Retries:
     async def postpone(self, delivery: Delivery) -> None:
         """The same attempt a little later, and its place here for another request."""
         since = round(delivery.waiting_since * 1000)
-        waiting = {WAITING_SINCE: since, REDELIVERED: delivery.is_redelivered}
+        waiting = {
+            WAITING_SINCE: since,
+            REDELIVERED: delivery.is_redelivered,
+            FAILURES: delivery.failures or None,
+        }
         await self._publish(delivery, self._settings.retry_delays[0], waiting)
 
     async def _publish(self, delivery: Delivery, delay: float, headers: dict[str, Any]) -> None:
