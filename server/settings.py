@@ -2,14 +2,32 @@
 
 from collections.abc import Mapping
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from server.contract.brokers import each
 from server.contract.limits import Limits, listed
 from server.contract.vouching import user_of
 
 DEVELOPMENT_KEY = "supersecretapikey"
 """The key of the documentation: it works out of the box, so it protects nothing."""
+
+
+def _addresses(text: str) -> str:
+    """One, or several of a cluster's nodes. The error repeats none of it: there is a password."""
+    try:
+        for address in each(text):
+            urlsplit(address).port  # noqa: B018  (it is read to be checked)
+    except ValueError:
+        raise ValueError(
+            "it cannot be read. Write special characters of user and password as %40 for @, "
+            "%2F for /, and so on, and the port as a number."
+        ) from None
+    return text
+
+
+Address = Annotated[str, AfterValidator(_addresses)]
 
 
 class Settings(Limits):
@@ -18,8 +36,8 @@ class Settings(Limits):
     Every field is read from the environment variable of the same name in capitals.
     """
 
-    amqp_url: str = Field(pattern="^amqps?://", repr=False)
-    database_url: str = Field(pattern="^postgres(ql)?://", repr=False)
+    amqp_url: Address = Field(pattern="^amqps?://", repr=False)
+    database_url: Address = Field(pattern="^postgres(ql)?://", repr=False)
     api_key: str = Field(DEVELOPMENT_KEY, min_length=8, repr=False)
 
     rest_host: str = "127.0.0.1"

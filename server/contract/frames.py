@@ -47,14 +47,14 @@ def publish(
 ) -> bytes:
     """A message for ``queue``, by way of the default exchange.
 
-    ``frame_max`` is what the connection has agreed on: the largest frame, in bytes. Raises
-    ``ValueError`` for properties that cannot be written.
+    ``frame_max`` is what the connection has agreed on: the largest frame, in bytes; 0 is without
+    limit. Raises ``ValueError`` for properties that cannot be written.
     """
     name = queue.encode()
     flags = bytes([_MANDATORY if mandatory else 0])
     method = _PUBLISH_ON_DEFAULT_EXCHANGE + bytes([len(name)]) + name + flags
     header = write_properties(len(body), properties)
-    largest = frame_max - OVERHEAD
+    largest = frame_max - OVERHEAD if frame_max else len(body) or 1
     pieces = [body[at : at + largest] for at in range(0, len(body), largest)]
     return b"".join(
         [

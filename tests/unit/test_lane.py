@@ -169,3 +169,12 @@ def test_what_was_rejected_is_not_acknowledged() -> None:
     acknowledgements.add(3)
     (after,) = acknowledgements.take()
     assert read(after).delivery_tag == 3
+
+
+def test_where_frames_have_no_limit_a_body_is_one_of_them() -> None:
+    """RabbitMQ's ``frame_max = 0``."""
+    written = frames.publish(
+        CHANNEL, "q", Properties(), b"x" * 200_000, mandatory=False, frame_max=0
+    )
+    assert written.endswith(b"x" * 200_000 + frames.END)
+    assert frames.publish(CHANNEL, "q", Properties(), b"", mandatory=False, frame_max=0)

@@ -25,6 +25,9 @@ def test_an_empty_variable_counts_as_not_set() -> None:
         (NEEDED | {"DATABASE_URL": "mysql://u:secret@localhost/lab"}, "DATABASE_URL"),
         (NEEDED | {"RETRY_DELAYS": "1,x"}, "RETRY_DELAYS"),
         (NEEDED | {"API_KEY": "secret"}, "API_KEY"),
+        (NEEDED | {"AMQP_URL": "amqp://server:secret\uff1f@localhost/lab"}, "AMQP_URL"),
+        (NEEDED | {"AMQP_URL": "amqp://one, amqp://server:secret@two:port"}, "AMQP_URL"),
+        (NEEDED | {"DATABASE_URL": "postgresql://u:secret\uff03@localhost/lab"}, "DATABASE_URL"),
     ],
 )
 def test_what_is_wrong_is_named_and_no_value_is_shown(environ: dict[str, str], named: str) -> None:
