@@ -25,7 +25,7 @@ async def broker(home: Home, *, graceful: bool = True) -> None:
 async def node(home: Home, name: str, *, graceful: bool = True) -> None:
     """One of them; the others go on."""
     if (process := find(name, home.run_dir)) is not None:
-        await process.stop(signal.SIGTERM, deadline=20 if graceful else 0)
+        await process.stop(signal.SIGTERM, deadline=30 if graceful else 0)
 
 
 async def database(home: Home, *, graceful: bool = True) -> None:
