@@ -9,7 +9,10 @@ from typing import NamedTuple, TypeVar
 import pytest
 
 from labkit.faults.network.proxy import Proxy
+from labkit.faults.network.relay import Relay
 from tests.support import eventually
+
+NOWHERE = ("127.0.0.1", 1)
 
 Result = TypeVar("Result")
 SILENCE = 0.15
@@ -249,3 +252,16 @@ def _ask(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"ping")
         assert connection.recv(4) == b"ping"
+
+
+async def test_a_connection_that_comes_as_it_stops_is_closed() -> None:
+    """What serves it has not begun yet, and never will."""
+    relay, accepted = Relay([NOWHERE], 0), asyncio.get_running_loop().create_future()
+    server = await asyncio.start_server(lambda *both: accepted.set_result(both), "127.0.0.1", 0)
+    async with server:
+        _, client = await asyncio.open_connection(*server.sockets[0].getsockname())
+        reader, writer = await accepted
+        relay._accept(NOWHERE, reader, writer)
+        await relay.stop()
+        assert writer.is_closing()
+        client.close()

@@ -50,7 +50,12 @@ class Relay:
         self._accepted += 1
         task = asyncio.create_task(self._serve((reader, writer), target, self._accepted))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._done, writer))
+
+    def _done(self, writer: asyncio.StreamWriter, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not writer.is_closing():  # it was cancelled before it had begun
+            reset(writer)
 
     async def _serve(self, client: Stream, target: Address, number: int) -> None:
         try:
