@@ -192,7 +192,10 @@ class Lab(Inspection):
             if self._with_rest:
                 await self.serve_rest()
         except BaseException:
-            await close_all(self.close, grounds.close)
+            try:
+                await close_all(self.close, grounds.close)
+            finally:
+                occupancy.end()
             raise
         return self
 

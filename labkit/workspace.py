@@ -7,6 +7,7 @@ from typing import Self
 from labkit import database
 from labkit.broker.management import Broker
 from labkit.closing import close_all
+from labkit.errors import NoManagement
 from labkit.faults.at_step.plan import ENVIRONMENT, Plan
 from labkit.faults.faults import Faults
 from labkit.faults.scene import Scene
@@ -51,6 +52,8 @@ class Workspace:
     ) -> Self:
         """``settings`` are environment variables of its workers. Nothing is started yet."""
         vhost = f"lab-{name}"
+        if "MANAGEMENT_URL" not in grounds.environment:
+            raise NoManagement
         broker = Broker(grounds.environment["MANAGEMENT_URL"])
         plan = Plan.of_lab(ROOT, vhost)
         workers = Workers(

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -101,7 +102,10 @@ class Process:
         """Before its first signal: its supervisor may look between its death and the last line."""
         content = read_json(self.record)
         if content.get("pid") == self.pid and content.get("started") == self.started:
-            write_json(self.record, content | {STOPPING: True})
+            try:
+                write_json(self.record, content | {STOPPING: True})
+            except OSError:  # the disk is full; what has no record is not wanted either
+                self.record.unlink(missing_ok=True)
 
     def _collect(self, end: float) -> None:
         """Take our child's exit status, which is there when the last of its threads has ended."""
@@ -198,6 +202,7 @@ def _recorded(name: str, pid: int, command: list[str], log: Path, run_dir: Path)
             "command": command,
             "log": str(log),
             "folder": _folder(run_dir),
+            "boot": _boot(),
         },
     )
     return process
@@ -205,11 +210,13 @@ def _recorded(name: str, pid: int, command: list[str], log: Path, run_dir: Path)
 
 def load(name: str, run_dir: Path) -> Process | None:
     """What the record says, whether that process lives or not; None in a copy of the folder, whose
-    records are of the original's processes.
+    records are of the original's processes, and after the machine was started again: other
+    programs have their pids by now.
     """
     record = run_dir / f"{name}.json"
     content = read_json(record)
-    if content and content.get("folder") != _folder(run_dir):
+    is_foreign = content.get("folder") != _folder(run_dir)
+    if content and (is_foreign or content.get("boot", _boot()) != _boot()):
         return None
     try:
         return Process(
@@ -255,6 +262,15 @@ def _session(pid: int) -> int | None:
         return os.getsid(pid)
     except (ProcessLookupError, PermissionError):
         return None
+
+
+@cache
+def _boot() -> str:
+    """Which start of the machine this is; empty where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def _folder(run_dir: Path) -> str:

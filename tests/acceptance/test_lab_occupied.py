@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from labkit import Lab
-from labkit.errors import LabInUse, LabTakenOver
+from labkit.errors import LabInUse, LabTakenOver, NoManagement
 from tests.support import BOOK, ROOT
 
 OTHER_KERNEL = """
@@ -98,3 +98,15 @@ async def test_a_private_lab_goes_on_with_nothing_but_its_clients() -> None:
     assert (await lab.rows("books_v1")).empty
     assert (await client.request("create_book", BOOK)).status == "ok"
     await lab.close()
+
+
+async def test_a_lab_that_could_not_be_opened_is_free(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On services of one's own, of which the management API is not known."""
+    with monkeypatch.context() as patched:
+        patched.delenv("MANAGEMENT_URL")
+        with pytest.raises(NoManagement):
+            await Lab.open(place)
+    other = await other_kernel(place)
+    await other.communicate(b"\n")

@@ -1,6 +1,7 @@
 """Processes that outlive their starter, and are found again."""
 
 import asyncio
+import errno
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from labkit.services import process as processes
 from labkit.services.errors import NotReady, PortTaken, ServiceError
 from labkit.services.files import read_json, write_json
 from labkit.services.handshake import Refused
@@ -150,3 +152,29 @@ async def test_a_process_that_has_ended_has_no_processor_time(run: Start) -> Non
     process = run("pass")
     await process.stop()
     assert process.cpu_seconds() is None
+
+
+async def test_on_a_full_disk_it_is_stopped_all_the_same(
+    run: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    process = run(STUBBORN)
+    until(lambda: "ready" in process.log_tail())
+    monkeypatch.setattr(processes, "write_json", full)
+    await process.stop(signal.SIGTERM, deadline=0.2)
+    assert not process.alive()
+    assert not process.wanted()
+
+
+async def test_what_was_recorded_before_the_machine_was_started_again_is_not_ours(
+    run: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pid, and so its session, may be those of another program."""
+    process = run(STUBBORN)
+    with monkeypatch.context() as patched:
+        patched.setattr(processes, "_boot", lambda: "the next one")
+        assert load(process.name, tmp_path / "run") is None
+    assert load(process.name, tmp_path / "run") == process
+    await process.stop(deadline=0)
