@@ -23,11 +23,13 @@ async def main() -> None:
     print("  installing the others …", flush=True)  # noqa: T201
     python = separate.environment(PEERS, ROOT / "bench" / "peers" / "requirements.txt")
     with tempfile.TemporaryDirectory() as folder:
-        async with private_services(Path(folder) / "home") as services:
-            results = await _contest(python, services, Path(folder))
-            os.environ.update(services)  # labs are opened on them
-            figures = await amounts.main() | await starts.main(Path(folder), services)
-        ownership.discard_all(Path(folder))
+        try:
+            async with private_services(Path(folder) / "home") as services:
+                results = await _contest(python, services, Path(folder))
+                os.environ.update(services)  # labs are opened on them
+                figures = await amounts.main() | await starts.main(Path(folder), services)
+        finally:
+            ownership.discard_all(Path(folder))
     figures |= await pages.main()
     report.write(results, figures)
     print(report.tables(results, figures))  # noqa: T201

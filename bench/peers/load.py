@@ -17,8 +17,8 @@ Call = Callable[[str], Awaitable[object]]
 
 
 async def closed_loop(call: Call, in_flight: int, seconds: float) -> None:
-    """`in_flight` callers, each of which asks again as soon as it has its reply; for so long, and
-    until each has had two replies, as a rule: who is slow is measured for longer.
+    """`in_flight` callers, each of which asks again as soon as it has its reply. It lasts until
+    there are twice as many replies as callers, too: what is slow is measured for longer.
     """
     seen: list[tuple[float, float]] = []
     begin = time.perf_counter()

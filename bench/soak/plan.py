@@ -22,7 +22,7 @@ TURNS_THE_PAGE = 0.5
 """Part of the lists that have a page after this one."""
 DUPLICATES, POISON = 0.10, 0.02
 """Parts of all calls."""
-ELECTION_PAUSE = 0.5
+ASKS_AGAIN = 0.5
 """Part of the deleted rows that are asked for afterwards."""
 REMEMBERED = 500
 """Rows of a kind that a client may still change, read or delete; older ones it forgets."""
@@ -131,7 +131,7 @@ class Plan:
     def _delete(self, kind: str, number: int) -> Ask:
         version, noun = kind.split()
         row = self._dice.choice(self._rows[kind])
-        if self._dice.random() > ELECTION_PAUSE:
+        if self._dice.random() > ASKS_AGAIN:
             self._rows[kind].remove(row)
         return Ask(f"delete_{noun}", version, {"id": Made(row)}, key=self._title(number))
 

@@ -1,7 +1,6 @@
 """The process from which programs are forked: see ``fork_server``, which starts it and asks it.
 
-It is as small as can be: it imports what it was told to, and waits for orders. It ends with its
-client.
+It is small: it imports the modules that it is given, and waits for orders. It ends with its client.
 """
 
 import json

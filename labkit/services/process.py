@@ -65,11 +65,15 @@ class Process:
                 return float(used.user + used.system)
         return None
 
-    def descendants(self) -> list[int]:
-        """The pids of its children, and of theirs. PostgreSQL's have sessions of their own."""
+    def children(self) -> list[psutil.Process]:
+        """Its children, and theirs. PostgreSQL's have sessions of their own."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            return [child.pid for child in psutil.Process(self.pid).children(recursive=True)]
+            return psutil.Process(self.pid).children(recursive=True)
         return []
+
+    def descendants(self) -> list[int]:
+        """Their pids."""
+        return [child.pid for child in self.children()]
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, deadline: float = 10.0) -> None:
         """Signal it, wait up to `deadline` seconds, then kill it, and all that it left behind."""

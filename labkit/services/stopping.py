@@ -6,11 +6,15 @@ Apart from what starts them, because a guard does nothing else, and is to be the
 import asyncio
 import signal
 
+import psutil
+
 from labkit.services.home import Home
 from labkit.services.process import find
 
 RABBITMQ, EPMD, POSTGRESQL = "rabbitmq", "epmd", "postgresql"
 """What their processes are called in their records."""
+HELPERS_TIMEOUT = 2.0
+"""Seconds. In a container in which no one collects dead processes they stay as zombies."""
 
 
 async def broker(home: Home, *, graceful: bool = True) -> None:
@@ -23,9 +27,11 @@ async def broker(home: Home, *, graceful: bool = True) -> None:
 
 
 async def node(home: Home, name: str, *, graceful: bool = True) -> None:
-    """One of them; the others go on."""
+    """One of them; the others go on. Its helpers end by themselves, a moment after it."""
     if (process := find(name, home.run_dir)) is not None:
+        helpers = process.children()
         await process.stop(signal.SIGTERM, deadline=30 if graceful else 0)
+        await asyncio.to_thread(psutil.wait_procs, helpers, HELPERS_TIMEOUT)
 
 
 async def database(home: Home, *, graceful: bool = True) -> None:

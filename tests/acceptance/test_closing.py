@@ -15,7 +15,7 @@ from labkit.services.broker_tools import BrokerTools
 from labkit.services.errors import ServiceError
 from labkit.services.home import Home
 from labkit.services.process import Process, recorded
-from tests.support import eventually, running_in, until
+from tests.support import eventually, running_in
 
 
 def lines() -> list[str]:
@@ -103,12 +103,9 @@ def started(private: Path) -> list[Process]:
     return [process for run in private.glob("*/run") for process in recorded(run)]
 
 
-def nothing_left(private: Path) -> bool:
-    """Of private labs: processes, threads and folders. The helpers of a broker that was killed are
-    no children of ours: they end by themselves, when they notice.
-    """
-    assert [*lines(), *private.iterdir()] == []
-    return bool(until(lambda: running_in(private) == [], within=5))
+def left(private: Path) -> list[object]:
+    """What is still there of private labs: processes, threads and folders."""
+    return [*running_in(private), *lines(), *private.iterdir()]
 
 
 async def test_an_opening_that_is_interrupted_while_services_start_leaves_nothing(
@@ -124,7 +121,7 @@ async def test_an_opening_that_is_interrupted_while_services_start_leaves_nothin
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert nothing_left(private)
+    assert left(private) == []
 
 
 async def test_an_opening_that_fails_or_is_interrupted_later_leaves_nothing(
@@ -143,11 +140,11 @@ async def test_an_opening_that_fails_or_is_interrupted_later_leaves_nothing(
         patched.setattr(Proxy, "open", open_)
         with pytest.raises(cancelled):
             await _open(place)
-    assert nothing_left(private)
+    assert left(private) == []
     monkeypatch.setattr(BrokerTools, "of", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await _open(place)
-    assert nothing_left(private)
+    assert left(private) == []
 
 
 async def _open(place: str) -> Lab:

@@ -175,7 +175,7 @@ async def test_whoever_is_frozen_goes_on_when_the_command_is_ended(
         (["stop", "worker-1", "--at", "parsed"], "leave worker-1 out"),
         (["pause", "worker-1", "--request-id", "r"], "Without --at it happens"),
         (["poison", "arsenic"], "There is no poison 'arsenic'. Choose one of: no JSON"),
-        (["close-connections", "nobody"], "Choose one of: client, worker, database"),
+        (["close-connections", "gardener"], "Choose one of: client, worker, database"),
         (["hold", "--at", "parsed", "--within", "0.1"], "Nothing in 0.1 s."),
     ],
 )

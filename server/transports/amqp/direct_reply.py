@@ -58,16 +58,18 @@ class DirectReplies:
             reply = await self._waiting.get()
             try:
                 await self._send(*reply)
-            except (
-                Exception,
-                asyncio.CancelledError,
-            ) as error:  # of a lost connection
-                if isinstance(error, asyncio.CancelledError) and is_ours():
+            except asyncio.CancelledError as error:
+                if is_ours():
                     raise
-                log.warning("direct_reply_lost", why=f"{type(error).__name__}: {error}")
-                await self._disconnect()
+                await self._lose(error)
+            except Exception as error:  # a connection that breaks raises all kinds
+                await self._lose(error)
             finally:
                 self._waiting.task_done()
+
+    async def _lose(self, why: BaseException) -> None:
+        log.warning("direct_reply_lost", why=f"{type(why).__name__}: {why}")
+        await self._disconnect()
 
     async def _send(self, address: str, properties: Properties, body: bytes) -> None:
         async with asyncio.timeout(TIMEOUT):
