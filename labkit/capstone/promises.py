@@ -206,10 +206,13 @@ async def drains(trial: Trial) -> str:
             return await trial.ready() > 0
 
         await trial.until(takes_no_more, "After SIGTERM it still takes requests.")
-        if not server.alive():
-            seen = "SIGTERM ended it in the middle of a request, whose caller still waits."
-            raise Broken(seen, "held")
-    await call
+    try:
+        await call
+    except Broken:
+        if server.alive():
+            raise
+        seen = "SIGTERM ended it in the middle of a request, whose caller still waits."
+        raise Broken(seen, "held") from None
 
     async def ended() -> bool:
         return not server.alive()
