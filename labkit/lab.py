@@ -142,23 +142,27 @@ class Lab(Inspection):
 
     async def reopen(self) -> Self:
         """Go on in a lab that was closed: with its rows and messages, workers of the same number,
-        and the same clients, connected again. A lab that is open stays as it is.
+        and the same clients, connected again; with REST if one of them needs it. A lab that is open
+        stays as it is. Raises as opening does; then the lab is closed, and keeps its clients.
 
         A private lab begins with nothing, for its broker and database ended with it.
         """
         if self._workspace is not None and self._workspace.occupancy.ours:
             return self
-        clients, self._clients = self._clients, []
-        self._workspace = None
+        await self.close()
         await self._open(keep=not self._private)
-        for client in clients:
-            await client.close()
-            client.url = self._url_for(client)
-            self._clients.append(await client.connect())
+        try:
+            for client in self._clients:
+                await self._connect(client)
+        except BaseException:
+            await self.close()
+            raise
         return self
 
-    def _url_for(self, client: AsyncAPIClient | RestClient) -> str:
-        return self.rest_url if isinstance(client, RestClient) else self.client_amqp_url
+    async def _connect(self, client: AsyncAPIClient | RestClient) -> None:
+        is_rest = isinstance(client, RestClient)
+        client.url = self.rest_url if is_rest else self.client_amqp_url
+        await client.connect()
 
     async def _open(self, *, keep: bool = False) -> Self:
         Home(ROOT / ".lab").make()
@@ -189,7 +193,7 @@ class Lab(Inspection):
                 workspace.workers.warm_up()
             await workspace.begin(keep=keep)
             await self.start_workers(self._worker_count)
-            if self._with_rest:
+            if self._with_rest or any(isinstance(c, RestClient) for c in self._clients):
                 await self.serve_rest()
         except BaseException:
             try:
@@ -197,6 +201,7 @@ class Lab(Inspection):
             finally:
                 occupancy.end()
             raise
+        self._takeover = False  # once: who takes it over later is not taken by surprise
         return self
 
     async def close(self) -> None:

@@ -6,10 +6,10 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
 
 from labkit.errors import LabInUse, LabTakenOver
+from labkit.services import process
 from labkit.services.files import read_json, write_json
 
 NOTEBOOK = "JPY_SESSION_NAME"
@@ -32,7 +32,7 @@ class Occupancy:
             holder = read_json(self._record)
             if not takeover and holder.get("pid") != os.getpid() and _alive(holder):
                 raise LabInUse(self._sentence(holder))
-            me = {"token": self._token, "pid": os.getpid(), "started": _started(os.getpid())}
+            me = {"token": self._token, "pid": os.getpid(), "started": process.started(os.getpid())}
             shown = {"notebook": os.environ.get(NOTEBOOK), "since": time.strftime("%H:%M")}
             write_json(self._record, me | shown)
 
@@ -60,11 +60,4 @@ class Occupancy:
 
 
 def _alive(holder: dict[str, Any]) -> bool:
-    return bool(holder) and _started(holder["pid"]) == holder["started"]
-
-
-def _started(pid: int) -> float | None:
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return None
+    return bool(holder) and process.started(holder["pid"]) == holder["started"]

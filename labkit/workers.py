@@ -151,7 +151,7 @@ class Workers:
         while True:
             await asyncio.sleep(RESTART_PAUSE)
             for number, worker in enumerate(self.processes):
-                if not worker.alive():
+                if not worker.alive() and worker.wanted():
                     kind = worker.name.removeprefix(f"lab-{self._name}-")
                     own = self._settings[worker.name]
                     self.processes[number] = self._start(kind, *self._programs[worker.name], **own)

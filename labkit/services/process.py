@@ -43,14 +43,14 @@ class Process:
         """Whether it runs. Collects its exit status if it is our child and has ended."""
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, os.WNOHANG)
-        return _started(self.pid) == self.started
+        return started(self.pid) == self.started
 
     def wanted(self) -> bool:
-        """False from the moment that it is stopped on purpose (`make down`): its death is no crash
-        then, and there is nothing to restart.
+        """False from the moment that it is stopped on purpose (`make down`), or that another one
+        has its place: its death is no crash then, and there is nothing to restart.
         """
         content = read_json(self.record)
-        return bool(content) and not content.get(STOPPING)
+        return self._is_of(content) and not content.get(STOPPING)
 
     def command(self) -> list[str]:
         """The program with its arguments, as it was started; empty once the record is gone."""
@@ -96,16 +96,20 @@ class Process:
             if time.monotonic() > end:
                 raise ServiceError(f"{self.name} (pid {self.pid}) cannot be stopped: look at `ps`.")
             time.sleep(0.02)
-        if _started(self.pid) is None:  # else another process has the pid by now
+        if started(self.pid) is None:  # else another process has the pid by now
             self._collect(end)
         # Another process may have started the next one of this name already: its record stays.
         if load(self.name, self.record.parent) in (self, None):
             self.record.unlink(missing_ok=True)
 
+    def _is_of(self, content: Mapping[str, object]) -> bool:
+        """A record is found by name: the process of this name may be another one by now."""
+        return content.get("pid") == self.pid and content.get("started") == self.started
+
     def _unwant(self) -> None:
         """Before its first signal: its supervisor may look between its death and the last line."""
         content = read_json(self.record)
-        if content.get("pid") == self.pid and content.get("started") == self.started:
+        if self._is_of(content):
             try:
                 write_json(self.record, content | {STOPPING: True})
             except OSError:  # the disk is full; what has no record is not wanted either
@@ -120,9 +124,9 @@ class Process:
     def _members(self) -> list[int]:
         """The live processes of its session. A pid cannot be reused while its session has members,
         so these are ours unless another process is now called by our pid."""
-        if not self.alive() and _started(self.pid) is not None:
+        if not self.alive() and started(self.pid) is not None:
             return []
-        return [pid for pid in psutil.pids() if _session(pid) == self.pid and _started(pid)]
+        return [pid for pid in psutil.pids() if _session(pid) == self.pid and started(pid)]
 
     def log_tail(self, lines: int = 15) -> str:
         return tail(self.log, lines)
@@ -197,7 +201,7 @@ def _output(log: Path) -> Iterator[int]:
 
 def _recorded(name: str, pid: int, command: list[str], log: Path, run_dir: Path) -> Process:
     make_folder(run_dir)
-    process = Process(name, pid, _started(pid) or "", log, run_dir / f"{name}.json")
+    process = Process(name, pid, started(pid) or "", log, run_dir / f"{name}.json")
     write_json(
         process.record,
         {
@@ -248,7 +252,7 @@ def send(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _started(pid: int) -> str | None:
+def started(pid: int) -> str | None:
     """When it started, in seconds since boot: a change of the clock does not change it. None if
     there is no such process, or only its exit status is left (a zombie).
     """

@@ -4,11 +4,17 @@ import asyncio
 import subprocess
 import sys
 
+import aio_pika
 import pytest
 
 from labkit import Lab
-from labkit.errors import LabInUse, LabTakenOver, NoManagement
+from labkit.client.amqp import AsyncAPIClient
+from labkit.errors import BrokerAway, LabInUse, LabTakenOver, NoManagement
+from labkit.workers import RESTART_PAUSE
+from server.contract.topology import REQUESTS
 from tests.support import BOOK, ROOT
+
+NOTHING_THERE = "amqp://guest:guest@127.0.0.1:1/"
 
 OTHER_KERNEL = """
 import asyncio, sys
@@ -87,6 +93,53 @@ async def test_a_closed_lab_goes_on_with_its_rows_and_its_clients(place: str, re
     assert len(await lab.rows("books_v1")) == 1
     assert await lab.reopen() is lab  # harmless
     await lab.close()
+
+
+async def test_a_lab_goes_on_over_rest_which_was_started_by_hand(place: str) -> None:
+    async with Lab.open(place) as lab:
+        amqp = await lab.client()
+        await lab.serve_rest()
+        rest = await lab.rest_client()
+        await lab.close()
+        await lab.reopen()
+        for client in (amqp, rest):
+            await client.call("ping")
+
+
+async def test_a_client_that_cannot_be_connected_is_not_lost(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Lab.open(place) as lab:
+        first, second = await lab.client(), await lab.client()
+        await lab.close()
+        with monkeypatch.context() as patched:
+            patched.setattr(second, "connect", lambda: AsyncAPIClient(NOTHING_THERE).connect())
+            with pytest.raises(BrokerAway):
+                await lab.reopen()
+        await lab.reopen()
+        for client in (first, second):
+            await client.call("ping")
+
+
+async def test_a_lab_is_taken_over_once_and_not_again_when_it_goes_on(place: str) -> None:
+    lab = await Lab.open(place, takeover=True)
+    other = await other_kernel(place, "takeover")
+    with pytest.raises(LabInUse):
+        await lab.reopen()
+    assert (await other.communicate(b"\n"))[0] == b"DataFrame\n"
+
+
+async def test_workers_of_a_lab_that_was_opened_again_stay_dead(place: str) -> None:
+    """Also where a supervisor starts those again that die."""
+    first = await Lab.open(place, supervised=True)
+    async with Lab.open(place, supervised=True) as second:
+        await asyncio.sleep(3 * RESTART_PAUSE)
+        async with await aio_pika.connect(second.amqp_url) as connection:
+            queue = await (await connection.channel()).get_queue(REQUESTS)
+        assert queue.declaration_result.consumer_count == 1
+        with pytest.raises(LabTakenOver):
+            await first.queues()
+    await first.close()
 
 
 async def test_a_private_lab_goes_on_with_nothing_but_its_clients() -> None:
