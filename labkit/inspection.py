@@ -14,6 +14,7 @@ from labkit.broker.topology import Topology
 from labkit.services.logs import events
 from labkit.ui.live import Live
 from labkit.workspace import Workspace
+from server.contract.limits import Limits
 from server.contract.log_events import REQUEST
 from server.contract.topology import REQUESTS
 
@@ -143,6 +144,13 @@ class Inspection(ABC):
     def worker_logs(self) -> dict[str, Path]:
         """Name → log of each worker that was started since the lab was opened."""
         return self._open_workspace().workers.logs
+
+    @property
+    def limits(self) -> set[Limits]:
+        """Those of every worker that was started since the lab was opened: of one lab, mostly all
+        have the same.
+        """
+        return self._open_workspace().workers.limits
 
     async def settle(self, within: float = 10.0) -> None:
         """Returns once every request is done: none waits, no worker holds one.

@@ -55,6 +55,12 @@ def environment_of(settings: Mapping[str, object]) -> dict[str, str]:
     return {name.upper(): str(value) for name, value in settings.items()}
 
 
+def limits_of(environment: Mapping[str, str]) -> Limits:
+    """Those of a process with these environment variables."""
+    named = {name: environment.get(name.upper()) for name in Limits.model_fields}
+    return Limits.model_validate({name: value for name, value in named.items() if value})
+
+
 def lab_name(name: object) -> None:
     """Raises ``BadArgument`` for what is no name of a lab."""
     if not isinstance(name, str) or not re.fullmatch("[a-z0-9][a-z0-9-]{0,40}", name):

@@ -16,6 +16,8 @@ import pandas as pd
 from labkit.errors import WorkerFailed
 from labkit.services import fork_server, logs, process
 from labkit.services.inherited import inherited
+from labkit.worker_settings import limits_of
+from server.contract.limits import Limits
 from server.contract.log_events import READY
 
 COLUMNS = ["transport", "alive", "started"]
@@ -85,6 +87,8 @@ class Workers:
         """A process's id → its name, such as ``worker-1``, of all that were ever started."""
         self._settings: dict[str, dict[str, str]] = {}
         """Name → its own settings, beside the lab's."""
+        self.limits: set[Limits] = set()
+        """Those of every worker that was ever started."""
         self._program = program
         self._supervisor: asyncio.Task[None] | None = None
         self._supervised = supervised
@@ -182,7 +186,9 @@ class Workers:
         self._programs[name] = program
         self._started[name] = datetime.now(UTC)
         self._settings[name] = settings
-        started = self._started_as(name, program, {**self._environment, **settings})
+        environment = {**self._environment, **settings}
+        self.limits.add(limits_of(environment))
+        started = self._started_as(name, program, environment)
         self.names[started.pid] = kind
         return started
 
@@ -225,15 +231,16 @@ class Workers:
         if events := [e for e in self._events(worker) if last.startswith("{")]:
             why = events[-1].get("why") or events[-1].get("error") or ""
             last = f"{events[-1].get('event', '')} {why}".strip()
-        return f"Its last log line: {last or 'none'}. Full log: {worker.log}"
+        return f"Its last log line: {last.rstrip('.') or 'none'}. Full log: {worker.log}"
 
     async def stop(self) -> None:
         """Have them drain and end, those of an earlier run too."""
         supervisor, self._supervisor = self._supervisor, None
         if supervisor is not None:
             supervisor.cancel()
-        alive = Found(self._name, self._run_dir).processes
-        stops = (worker.stop(signal.SIGTERM, DRAIN_TIMEOUT) for worker in alive)
+        found = Found(self._name, self._run_dir).processes
+        dead = [worker for worker in self.processes if worker not in found]  # with their records
+        stops = (worker.stop(signal.SIGTERM, DRAIN_TIMEOUT) for worker in (*found, *dead))
         await asyncio.gather(*stops)
         self.processes = []
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from aiormq.abc import AbstractChannel
 
 from labkit.broker.held import Held, connected, holding
 from labkit.client.caller import Reply
@@ -215,9 +216,7 @@ class DeadLetters:
             raise BadSelection(self._how_to_purge(len(await self._summaries(wanted))))
         if wanted == Selection():
             async with connected(self._url) as connection:
-                channel = await connection.channel()
-                journal.note(self._url, "purged", None)
-                return (await channel.queue_purge(queue)).message_count or 0
+                return await self._purge_unseen(await connection.channel())
         async with self._held() as (held, _):
             async for mine in self._wanted(held, wanted, "looked at"):
                 journal.note(self._url, "purged", _names(mine))
@@ -225,6 +224,17 @@ class DeadLetters:
                     await held.remove(message)
                 count += len(mine)
         return count
+
+    async def _purge_unseen(self, channel: AbstractChannel) -> int:
+        """Noted before it is done: the answer may be lost, and the letters are gone all the same.
+        Those that come in between are noted afterwards.
+        """
+        count = (await channel.queue_declare(self._queue, passive=True)).message_count or 0
+        journal.note_unseen(self._url, "purged", count)
+        purged = (await channel.queue_purge(self._queue)).message_count or 0
+        if purged > count:
+            journal.note_unseen(self._url, "purged", purged - count)
+        return purged
 
     def _how_to_purge(self, count: int) -> str:
         letters = f"{count:,} letter{'s' * (count != 1)}"

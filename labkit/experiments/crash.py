@@ -111,8 +111,9 @@ async def kill(lab: Lab, name: str) -> None:
     victim = _running(lab, name)
     if victim is None:
         raise ProcessLookupError(f"No process {name!r} of this lab is running.")
-    os.kill(victim.pid, signal.SIGKILL)
-    await asyncio.to_thread(victim.kill)  # returns when it is gone
+    os.kill(victim.pid, signal.SIGKILL)  # and not its `kill()`: a supervisor is to see a crash
+    while victim.alive():  # noqa: ASYNC110  (a process sets no event of ours)
+        await asyncio.sleep(0.01)
 
 
 async def ended(lab: Lab, name: str, within: float = 10.0) -> None:

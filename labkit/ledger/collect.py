@@ -1,7 +1,6 @@
 """What a lab shows of a run: its database, its queues, its dead letters, its workers' logs."""
 
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,6 +11,7 @@ import pandas as pd
 from labkit.database import connect
 from labkit.dead_letters import journal
 from labkit.ledger import database, history, letters, worker_logs
+from labkit.ledger.clocks import Ahead, Clock, OtherClocks
 from labkit.ledger.evidence import Evidence, FaultPeriod, Removal
 from labkit.ledger.lost_replies import AFTERMATH
 from labkit.ledger.operations import PARKED, Operation, without_secrets
@@ -27,12 +27,13 @@ class Start:
     """What was there before the run: rows, the last change, and the ends of the logs."""
 
     at: float
-    """Seconds since 1970."""
+    """Seconds since 1970, by the run's clock."""
+    clocks: OtherClocks
     history: history.Beginning
     logs: worker_logs.Marks
 
 
-async def begin(lab: "Lab") -> Start:
+async def begin(lab: "Lab", clock: Clock) -> Start:
     """Have PostgreSQL note every change from now on.
 
     Raises ``asyncpg.UndefinedTableError`` if no worker was ever started in this lab.
@@ -40,9 +41,11 @@ async def begin(lab: "Lab") -> Start:
     connection = await connect(lab.database_url)
     try:
         beginning = await history.begin(connection)
+        others = await clock.others(connection)
     finally:
         await connection.close()
-    return Start(time.time(), beginning, worker_logs.marks(lab.worker_logs.values()))
+    marks = worker_logs.marks(lab.worker_logs.values())
+    return Start(clock.now(), others, beginning, marks)
 
 
 async def collect(
@@ -51,10 +54,14 @@ async def collect(
     others: Others,
     since: Start,
     queued: Mapping[str, int],
+    clock: Clock,
 ) -> Evidence:
     """The evidence of now, for a run that began then; ``queued`` is what is left of requests."""
-    limits = Limits.model_validate(lab.settings)
-    removals = [Removal(**each) for each in journal.read(lab.amqp_url, since.at)]
+    limits = lab.limits or {Limits.model_validate(lab.settings)}
+    clocks = since.clocks.or_so(await _others(lab, clock))
+    machine = clocks.machine
+    journaled = journal.read(lab.amqp_url, since.at + machine.least)
+    removals = [Removal(**each | {"at": machine.latest(each["at"])}) for each in journaled]
     asked = list(operations)
     asked += _edited(asked, removals, since)
     noted = await database.noted(lab.database_url, asked, others, since.history)
@@ -63,7 +70,7 @@ async def collect(
     found = await letters.letters(lab)
     parked = {name for letter in found for name in (letter.id, letter.asked_as)}
     parked |= {removal.id for removal in removals if removal.id is not None}
-    periods = _fault_periods(lab)
+    periods = [_by(machine, period) for period in _fault_periods(lab)]
     began = min((operation.asked for operation in noted.operations), default=math.inf)
     return replace(
         noted,
@@ -75,11 +82,20 @@ async def collect(
         dropped=[str(each) for each in lab.faults.dropped if each in names],
         faults=[each for each in periods if _end(each) >= began],
         earlier=[each for each in periods if began > _end(each) >= began - AFTERMATH],
-        until=time.time(),
-        max_attempts=limits.max_attempts,
-        delivery_limit=limits.delivery_limit,
-        waits=math.ceil(limits.lock_timeout / limits.retry_delays[0]) + 1,
+        until=clock.now(),
+        clocks=clocks,
+        max_attempts=max(each.max_attempts for each in limits),
+        delivery_limit=max(each.delivery_limit for each in limits),
+        waits=max(math.ceil(each.lock_timeout / each.retry_delays[0]) + 1 for each in limits),
     )
+
+
+async def _others(lab: "Lab", clock: Clock) -> OtherClocks:
+    connection = await connect(lab.database_url)
+    try:
+        return await clock.others(connection)
+    finally:
+        await connection.close()
 
 
 def _edited(
@@ -119,6 +135,12 @@ def _fault_periods(lab: "Lab") -> list[FaultPeriod]:
     return [
         FaultPeriod(f"{f} {t}".strip(), _seconds(at) or 0.0, _seconds(h)) for f, t, at, h in rows
     ]
+
+
+def _by(clock: Ahead, period: FaultPeriod) -> FaultPeriod:
+    """At least as long by the run's clock as by that one."""
+    healed = None if period.healed is None else clock.latest(period.healed)
+    return replace(period, began=clock.earliest(period.began), healed=healed)
 
 
 def _end(fault: FaultPeriod) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from labkit.ledger.clocks import OtherClocks
 from labkit.ledger.operations import EffectKey, Operation
 from labkit.ledger.others import Others
 from server.contract.log_events import RETRY_SCHEDULED
@@ -35,7 +36,9 @@ class Change:
     before: Row | None = None
     after: Row | None = None
     noted: float = 0.0
-    """Seconds since 1970, right before the commit: it was not to be seen earlier."""
+    """Seconds since 1970 by PostgreSQL's clock, right before the commit: it was not to be seen
+    earlier.
+    """
 
     def __str__(self) -> str:
         state = f" {as_json(self.after)}" if self.after is not None else ""
@@ -51,7 +54,7 @@ class LogLine:
     outcome: str
     worker: str = field(default="", compare=False)
     at: float | None = field(default=None, compare=False)
-    """Seconds since 1970."""
+    """Seconds since 1970, by the worker's clock."""
     took: float = field(default=0.0, compare=False)
     """Seconds from the delivery to the reply."""
 
@@ -79,13 +82,16 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """An operator took letters out of the dead letter queue; ``id`` is None for all of them."""
+    """An operator took letters out of the dead letter queue: the one of this ``id``, or ``count``
+    of them which were not looked at.
+    """
 
     id: str | None
     how: str
     at: float
     request: Mapping[str, Any] | None = None
     """What was sent in the letter's place, if it was edited."""
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +136,8 @@ class Evidence:
     """Words of a filter → the titles and names which have them all, by PostgreSQL."""
     until: float = 0.0
     """When the last was seen; seconds since 1970."""
+    clocks: OtherClocks = field(default_factory=OtherClocks)
+    """Those of PostgreSQL and of the workers; all other times are by the run's own."""
     max_attempts: int = 4
     delivery_limit: int = 5
     waits: int = 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 from labkit.client.caller import Caller, Reply
 from labkit.errors import NoLedger
 from labkit.ledger import saved
+from labkit.ledger.clocks import Clock
 from labkit.ledger.collect import Start, begin, collect
 from labkit.ledger.draining import drained
 from labkit.ledger.operations import NO_REPLY, POISON, WAITING, Operation, without_secrets
@@ -35,6 +35,7 @@ class Ledger:
 
     def __init__(self, lab: "Lab") -> None:
         self._lab = lab
+        self._clock = Clock()
         self._operations: dict[int, Operation] = {}
         self._since: Start | None = None
         self._beginning = asyncio.Lock()
@@ -48,7 +49,7 @@ class Ledger:
         if client not in self._clients:
             self._clients.append(client)
         number = self._clients.index(client)
-        return Watched(client, self._operations, self.begin, number)
+        return Watched(client, self._operations, self.begin, number, self._clock)
 
     def others(
         self,
@@ -83,10 +84,10 @@ class Ledger:
             if self._since is not None:
                 return self._since
             try:
-                self._since = await begin(self._lab)
+                self._since = await begin(self._lab, self._clock)
             except asyncpg.UndefinedTableError:  # no worker was ever started in this lab
                 await self._lab.admin("users", "list")  # makes the tables, as a worker would
-                self._since = await begin(self._lab)
+                self._since = await begin(self._lab, self._clock)
             return self._since
 
     def record(self, body: bytes | Mapping[str, Any], reply: bytes | None = None) -> None:
@@ -97,7 +98,7 @@ class Ledger:
         calls it was asked and answered, as far as the ledger knows.
         """
         request = json.loads(body) if isinstance(body, bytes) else dict(body)
-        now = time.time()
+        now = self._clock.now()
         operation = Operation(
             str(request["id"]),
             request["action"],
@@ -109,7 +110,7 @@ class Ledger:
             code=NO_REPLY,
         )
         if reply is not None:
-            operation = with_reply(operation, Reply(**json.loads(reply), body=reply))
+            operation = with_reply(operation, Reply(**json.loads(reply), body=reply), now)
         self._add(operation)
 
     def poison(self, request_id: str, *, accepted: bool = True) -> None:
@@ -118,7 +119,7 @@ class Ledger:
         It has to end in the dead letter queue if the broker has ``accepted`` it: confirmed it, that
         is. Without a confirm it may be anywhere.
         """
-        nothing = Operation(request_id, POISON, "", {}, asked=time.time(), code=NO_REPLY)
+        nothing = Operation(request_id, POISON, "", {}, asked=self._clock.now(), code=NO_REPLY)
         self._add(replace(nothing, accepted=accepted))
 
     def _add(self, operation: Operation) -> None:
@@ -147,7 +148,9 @@ class Ledger:
         """
         since = await self._begun()
         left = await drained(self._lab, self._waiting, within)
-        evidence = await collect(self._lab, self._operations.values(), self._others, since, left)
+        evidence = await collect(
+            self._lab, self._operations.values(), self._others, since, left, self._clock
+        )
         self._judged = len(self._operations)
         self._verdict = judge(evidence)
         return self._verdict

@@ -50,11 +50,14 @@ class LostReplies:
         if deadline is not None and end < deadline - LATE:
             fault = self._fault(operation.asked, end)
             return "" if fault else "one came that could not be read"
-        if last is None or last.at is None or last.at >= end:
+        if last is None or last.at is None:
             return ""
-        before = end - last.at
+        sent = self._run.evidence.clocks.machine.latest(last.at)
+        before = end - sent
+        if before <= 0:
+            return ""
         overtaken = self._overtaken(operation, last)
-        if overtaken < end and not self._fault(last.at - AROUND, overtaken):
+        if overtaken < end and not self._fault(sent - AROUND, overtaken):
             return f"sent {before:.1f} s before its caller gave up; a later one came"
         punctual = deadline is not None and end - deadline < LATE
         if punctual and before > LONG and not self._fault(operation.asked - AFTERMATH, end):

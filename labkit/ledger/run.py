@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from math import inf
 
@@ -59,9 +59,18 @@ class Run:
     @cached_property
     def noted(self) -> Times:
         """Transaction → when PostgreSQL had noted all of its changes: it was not over before."""
+        return self._noted(self.evidence.clocks.database.earliest)
+
+    @cached_property
+    def noted_by(self) -> Times:
+        """The same at the latest, as far as PostgreSQL's clock can be compared with ours."""
+        return self._noted(self.evidence.clocks.database.latest)
+
+    def _noted(self, by_our_clock: Callable[[float], float]) -> Times:
         found: Times = {}
         for change in self.evidence.changes:
-            found[change.transaction] = max(change.noted, found.get(change.transaction, -inf))
+            moment = by_our_clock(change.noted)
+            found[change.transaction] = max(moment, found.get(change.transaction, -inf))
         return found
 
     @cached_property
@@ -89,9 +98,11 @@ class Run:
         return min((at for at in answers if at is not None), default=inf)
 
     def _ok(self, operation: Operation) -> float:
-        logged = [line.at for line in self.lines.get(operation.id, []) if line.outcome == "ok"]
+        lines = [line for line in self.lines.get(operation.id, []) if line.outcome == "ok"]
+        latest = self.evidence.clocks.machine.latest
+        logged = [latest(line.at) for line in lines if line.at is not None]
         answered = operation.answered if operation.outcome == "ok" else None
-        return min([at for at in (answered, *logged) if at is not None], default=inf)
+        return min([*logged, *([] if answered is None else [answered])], default=inf)
 
     @cached_property
     def rows(self) -> dict[RowKey, Versions]:
@@ -104,12 +115,14 @@ class Run:
         found: dict[RowKey, Versions] = {}
         for place in first | changes:
             mine = changes.get(place, [])
-            found[place] = Versions(_first(first.get(place), mine), mine, self.noted, self.known)
+            found[place] = Versions(
+                *(_first(first.get(place), mine), mine, self.noted, self.noted_by, self.known)
+            )
         return found
 
     def row(self, table: str, row_id: int) -> Versions:
         """That of a row which never was, too."""
-        return self.rows.get((table, row_id)) or Versions(None, [], {}, {})
+        return self.rows.get((table, row_id)) or Versions(None, [], {}, {}, {})
 
     def of_table(self, table: str) -> Iterator[tuple[int, Versions]]:
         """Its rows, by id."""
@@ -135,10 +148,11 @@ class Run:
         """
         if (owner := self.owner(change)) is not None:
             return owner
-        first = bisect_left(self._ended, change.noted, key=_end)
+        noted = self.evidence.clocks.database.latest(change.noted)
+        first = bisect_left(self._ended, noted, key=_end)
         around = self._ended[max(0, first - AROUND) : first + AROUND]
-        asked = [operation for operation in around if operation.asked <= change.noted]
-        return max(asked, key=lambda o: _suspicion(o, change), default=None)
+        asked = [operation for operation in around if operation.asked <= noted]
+        return max(asked, key=lambda o: _suspicion(o, change, noted), default=None)
 
     @cached_property
     def _ended(self) -> list[Operation]:
@@ -149,8 +163,10 @@ def _end(operation: Operation) -> float:
     return inf if operation.answered is None else operation.answered
 
 
-def _suspicion(operation: Operation, change: Change) -> tuple[bool, bool, bool, float]:
-    late = _end(operation) - change.noted
+def _suspicion(
+    operation: Operation, change: Change, noted: float
+) -> tuple[bool, bool, bool, float]:
+    late = _end(operation) - noted
     return (
         operation.resource is not None and operation.table == change.table,
         operation.row_id == change.row_id or operation.data.get("id") == change.row_id,

@@ -16,6 +16,8 @@ from labkit.ledger.run import Run
 from labkit.ledger.whereabouts import Account, counts
 
 COLUMNS = ["invariant", "operation", "seen"]
+SET = 0.1
+"""Seconds by which clocks do not differ by themselves within a run."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,23 @@ class Verdict:
         number = len(self.evidence.operations)
         asked = f"{number} operation{'s' * (number != 1)} ({tally(self.evidence.operations)})"
         if self.ok:
-            return f"Nothing lost, nothing doubled: all ten invariants hold for {asked}."
+            held = f"Nothing lost, nothing doubled: all ten invariants hold for {asked}."
+            return held + self._doubt()
         seen = Counter(violation.invariant for violation in self.found)
         broken = ", ".join(f"{name} {_often(count)}" for name, count in seen.items())
         first = self.found[0]
-        return f"Violated in {asked}: {broken}. First {first.invariant}: {first.seen}."
+        said = f"Violated in {asked}: {broken}. First {first.invariant}: {first.seen}."
+        return said + self._doubt()
+
+    def _doubt(self) -> str:
+        """Of what depends on clocks that cannot be compared."""
+        seconds = self.evidence.clocks.doubt
+        if seconds < SET:
+            return ""
+        return (
+            f" A clock was set meanwhile, by {seconds:.1f} s: what was only in order by that clock "
+            "is not judged."
+        )
 
     def _repr_html_(self) -> str:
         tables = [self.summary] + ([] if self.ok else [self.violations.head(10)])

@@ -23,15 +23,18 @@ class Versions:
     """
 
     def __init__(
-        self, first: Row | None, changes: list[Change], noted: Times, known: Times
+        self, first: Row | None, changes: list[Change], noted: Times, noted_by: Times, known: Times
     ) -> None:
-        """``noted`` is before each transaction's commit, ``known`` when it was surely over."""
+        """``noted`` to ``noted_by`` is before each transaction's commit, ``known`` when it was
+        surely over.
+        """
         self.changes = changes
         self.states = [first, *(change.after for change in changes)]
         begins = (noted[change.transaction] for change in changes)
         self._begins = [-inf, *accumulate(begins, max)]
         # The next change had to wait for this one's commit, so it was over by then.
-        following = [*self._begins[2:], inf]
+        begun_by = [*accumulate((noted_by[change.transaction] for change in changes), max)]
+        following = [*begun_by[1:], inf]
         over = [min(known[c.transaction], following[n]) for n, c in enumerate(changes)]
         over = [max(end, begin) for end, begin in zip(over, self._begins[1:], strict=True)]
         self._known = [-inf, *list(accumulate(over[::-1], min))[::-1]]

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any, Self
 from labkit.client.amqp import AsyncAPIClient
 from labkit.client.caller import Caller, Reply
 from labkit.client.moments import Moment
+from labkit.ledger.clocks import Clock
 from labkit.ledger.operations import Operation, essence, failed, judged, without_secrets
 from server.contract.credentials import TOKEN_FIELD
 
@@ -26,7 +26,12 @@ class Watched(Caller):
     """
 
     def __init__(
-        self, client: Caller, operations: dict[int, Operation], begin: Begin, number: int
+        self,
+        client: Caller,
+        operations: dict[int, Operation],
+        begin: Begin,
+        number: int,
+        clock: Clock,
     ) -> None:
         """``number`` is the client's own: it may be watched twice."""
         super().__init__(client._timeout)
@@ -34,6 +39,7 @@ class Watched(Caller):
         self._client = client
         self._operations = operations
         self._begin = begin
+        self._clock = clock
         self._user = key_digest(getattr(client, "_api_key", None))
         self._transport = "rest"
         self._numbers: dict[str, int] = {}
@@ -62,7 +68,7 @@ class Watched(Caller):
         await self._begin()
         request_id = request_id or str(uuid.uuid4())
         number = len(self._operations)
-        asked, link = time.time(), self._link()
+        asked, link = self._clock.now(), self._link()
         self._operations[number] = Operation(
             request_id,
             action,
@@ -91,7 +97,9 @@ class Watched(Caller):
             self._note(number, outcome=outcome, code=code, steady=steady)
             raise
         else:
-            self._operations[number] = with_reply(self._operations[number], reply)
+            self._operations[number] = with_reply(
+                self._operations[number], reply, self._clock.now()
+            )
             return reply
         finally:
             if self._numbers.get(request_id) == number:
@@ -104,7 +112,7 @@ class Watched(Caller):
 
     def _note(self, number: int, **changes: Any) -> None:
         operation = self._operations[number]
-        self._operations[number] = replace(operation, answered=time.time(), **changes)
+        self._operations[number] = replace(operation, answered=self._clock.now(), **changes)
 
     def _observe(self, moment: Moment, request_id: str) -> None:
         number = self._numbers.get(request_id)
@@ -117,14 +125,14 @@ class Watched(Caller):
             self._operations[number] = replace(operation, accepted=True)
 
 
-def with_reply(operation: Operation, reply: Reply) -> Operation:
-    """The operation, answered now by this reply."""
+def with_reply(operation: Operation, reply: Reply, at: float) -> Operation:
+    """The operation, answered by this reply; ``at`` is by the run's clock."""
     outcome, code = judged(reply.error)
     row_id = reply.data.get("id") if isinstance(reply.data, dict) else None
     kept = operation.resource is not None
     return replace(
         operation,
-        answered=time.time(),
+        answered=at,
         outcome=outcome,
         code=code,
         replied=True,

@@ -2,7 +2,9 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
+from math import inf
 from typing import Literal
 
 from labkit.ledger.operations import EffectKey, Operation
@@ -23,18 +25,21 @@ class Account:
     """Ids whose reply a worker sent, by its log."""
     stored: frozenset[EffectKey]
     letters: frozenset[str]
-    removed: Mapping[str | None, float]
-    """Id of a letter that an operator took away, or None for all of them → when, at the latest."""
+    removed: Mapping[str, float]
+    """Id of a letter that an operator took away → when, at the latest."""
+    purged: frozenset[str]
+    """Ids of those that may have been among the letters that an operator purged unseen."""
     dropped: frozenset[str]
     anything_queued: bool
 
     @classmethod
     def of(cls, run: Run) -> "Account":
         evidence = run.evidence
-        removed: defaultdict[str | None, float] = defaultdict(float)
+        removed: defaultdict[str, float] = defaultdict(float)
         for removal in evidence.removals:
-            removed[removal.id] = max(removed[removal.id], removal.at)
-        return cls(
+            if removal.id is not None:
+                removed[removal.id] = max(removed[removal.id], removal.at)
+        account = cls(
             finished=frozenset(line.id for line in evidence.lines if line.final),
             # A key's reply may have been stored for a duplicate: it proves nothing for the others.
             stored=frozenset(
@@ -42,14 +47,30 @@ class Account:
             ),
             letters=frozenset(n for each in evidence.letters for n in (each.id, each.asked_as)),
             removed=dict(removed),
+            purged=frozenset(),
             dropped=frozenset(evidence.dropped),
             anything_queued=any(evidence.queued.values()),
         )
+        return replace(account, purged=account._purged(run))
+
+    def _purged(self, run: Run) -> frozenset[str]:
+        """As many as were purged unseen: first of those that are said to be parked, then of those
+        that nothing else explains.
+        """
+        said = [o for o in run.evidence.operations if parked_by_report(run, o)]
+        lost = [o for o in run.evidence.operations if self.where(o) == "lost"]
+        missing = [o for o in (*said, *lost) if not self.parked(o)]
+        found: set[str] = set()
+        for removal in sorted(run.evidence.removals, key=lambda each: each.at):
+            if removal.id is None:
+                mine = (o.id for o in missing if o.id not in found and o.asked <= removal.at)
+                found.update(islice(dict.fromkeys(mine), removal.count))
+        return frozenset(found)
 
     def parked(self, operation: Operation) -> bool:
         """Whether it is in the dead letter queue, or an operator took it from there."""
-        taken = (self.removed.get(name, 0.0) for name in (operation.id, None))
-        return operation.id in self.letters or any(at >= operation.asked for at in taken if at)
+        taken = self.removed.get(operation.id, -inf) >= operation.asked
+        return taken or operation.id in self.letters or operation.id in self.purged
 
     def where(self, operation: Operation) -> Where:
         """The first that is proven, in this order."""
@@ -63,6 +84,11 @@ class Account:
             ("still queued", self.anything_queued),
         ]
         return next((place for place, proven in proofs if proven), "lost")
+
+
+def parked_by_report(run: Run, operation: Operation) -> bool:
+    """By the reply, or by the worker's log if no reply came."""
+    return operation.parked or any(line.parks for line in run.lines.get(operation.id, []))
 
 
 def whereabouts(run: Run) -> list[tuple[Operation, Where]]:

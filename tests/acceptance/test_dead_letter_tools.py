@@ -469,9 +469,7 @@ async def test_an_archive_holds_whole_letters_and_gives_them_back(
         assert await client.depth(DEAD_LETTERS) == 5
 
 
-async def test_purging_has_to_be_told_the_queues_name(
-    settings: Settings, dead: DeadLetters
-) -> None:
+async def test_a_purge_has_to_name_the_queue(settings: Settings, dead: DeadLetters) -> None:
     async with declared(settings) as client:
         await fill(client, 3)
         for name in ("", "api.requests"):

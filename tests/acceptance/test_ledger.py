@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -134,6 +135,50 @@ async def test_dead_letters_that_an_operator_took_away_are_accounted_for(
     verdict = await ledger.verdict()
     assert verdict.ok, verdict
     assert sorted((await lab.rows("books_v1"))["title"]) == ["replayed", "with other data"]
+
+
+@pytest.mark.parametrize("seconds", [-0.5, 0.5])
+async def test_a_clock_that_was_set_before_the_first_call_accuses_no_one(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """As if PostgreSQL were on a machine whose clock differs."""
+    right = time.time
+    with monkeypatch.context() as patched:
+        patched.setattr("labkit.ledger.clocks.time.time", lambda: right() + seconds)
+        ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    for n in range(5):
+        book = await client.call("create_book", DUNE | {"title": str(n)})
+        await client.call("update_book", {"id": book["id"], "year": 1965})
+        assert (await client.call("get_book", {"id": book["id"]}))["year"] == 1965
+    verdict = await ledger.verdict()
+    assert verdict.ok, verdict
+
+
+async def test_a_worker_with_settings_of_its_own_is_judged_by_them(lab: Lab) -> None:
+    """The lab's has three attempts, and this one six."""
+    await lab.have_workers(1, retry_delays="0.06,0.07,0.08,0.09,0.11")
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    await ledger.begin()
+    async with failing(lab):
+        assert (await client.request("create_book", DUNE)).parked
+    assert lab.log()["attempt"].max() == 6
+    verdict = await ledger.verdict()
+    assert verdict.ok, verdict
+
+
+async def test_a_purge_of_nothing_acquits_no_one(lab: Lab) -> None:
+    ledger = Ledger(lab)
+    client = ledger.watch(await lab.client())
+    await ledger.begin()
+    async with failing(lab):
+        await client.request("create_book", DUNE, request_id="taken")
+    async with await aio_pika.connect(lab.amqp_url) as connection:
+        await (await (await connection.channel()).get_queue(DEAD_LETTERS)).purge()
+    assert await lab.dead_letters.purge(DEAD_LETTERS) == 0
+    (violation,) = (await ledger.verdict()).found
+    assert (violation.invariant, violation.operation) == ("I5", "taken")
 
 
 async def test_a_dead_letter_that_was_taken_in_passing_is_missed(lab: Lab) -> None:

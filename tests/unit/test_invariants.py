@@ -251,7 +251,16 @@ def test_i5_looks_for_what_was_said_to_be_parked() -> None:
     assert seen(parked, removals=[Removal("a", "replayed", 12.0)]) == []
     assert seen(parked, removals=[Removal(None, "purged", 12.0)]) == []
     assert seen(parked, removals=[Removal(None, "purged", 9.0)]) == ["I5"]
+    assert seen(parked, removals=[Removal(None, "purged", 12.0, count=0)]) == ["I5"]
     assert seen(unknown(), lines=[LogLine("a", 4, "unavailable")]) == ["I5"]
+
+
+def test_i5_a_purge_explains_as_many_as_it_purged() -> None:
+    lost = [unknown(name, accepted=True, key=name) for name in "ab"]
+    parked = refused("c", code="internal", parked=True, key="c")
+    for count, missed in ((0, "abc"), (1, "ab"), (2, "b"), (3, "")):
+        violated = found(*lost, parked, removals=[Removal(None, "purged", 12.0, count=count)])
+        assert {v.operation for v in violated} == set(missed)
 
 
 def test_i5_looks_for_poison_in_the_dead_letter_queue() -> None:

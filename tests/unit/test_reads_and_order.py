@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from labkit.ledger import Evidence, judge
-from labkit.ledger.evidence import Change, Row
+from labkit.ledger.clocks import Ahead, OtherClocks
+from labkit.ledger.evidence import Change, LogLine, Row
 from labkit.ledger.history import read as noted
 from labkit.ledger.operations import EffectKey
 from labkit.ledger.others import Others
@@ -18,6 +19,7 @@ from tests.unit.runs import (
     asked,
     changed,
     delete,
+    evidence,
     found,
     listed,
     made,
@@ -250,6 +252,32 @@ def test_i10_names_what_was_acknowledged_before_it_was_committed() -> None:
     (violation,) = found(asked(), changes=[made(OLD, at=11.2)])
     assert (violation.invariant, violation.operation) == ("I10", "a")
     assert "200.0 ms before it was committed" in violation.seen
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, -0.02, 0.02, 3600.0])
+def test_a_clock_of_postgresql_that_differs_neither_accuses_nor_acquits(ahead: float) -> None:
+    clocks = OtherClocks(database=Ahead(ahead - 0.001, ahead + 0.001))
+    write = update("u", {"year": 1949}, NEW, asked=20.0, answered=21.0)
+    reads = [read(OLD, 18, 19), read(NEW, 22, 23)]
+    changes = [made(OLD, at=10.995 + ahead), changed(OLD, NEW, 2, 20.005 + ahead)]
+    assert seen(asked(), write, *reads, changes=changes, clocks=clocks) == []
+    for late in (11.2, 9.8):
+        assert seen(asked(), changes=[made(OLD, at=late + ahead)], clocks=clocks) == ["I10"]
+    behind = read(OLD, 22, 23)
+    assert seen(asked(), write, behind, changes=changes, clocks=clocks) == ["I9", "I10"]
+
+
+def test_a_clock_that_was_set_during_the_run_tells_no_more_than_it_knows() -> None:
+    """PostgreSQL's was set back by an hour, after the first change."""
+    clocks = OtherClocks(database=Ahead(-3600.0, 0.0), machine=Ahead(-3600.0, 0.0))
+    write = update("u", {"year": 1949}, NEW, asked=20.0, answered=21.0)
+    changes = [MADE, changed(OLD, NEW, 2, 20.5 - 3600)]
+    lines = [LogLine("a", 1, "ok", at=10.9), LogLine("u", 1, "ok", at=20.9 - 3600)]
+    run: dict[str, Any] = {"changes": changes, "clocks": clocks, "lines": lines}
+    assert seen(asked(), write, read(OLD, 18, 19), read(NEW, 22, 23), **run) == []
+    assert seen(asked(), write, read(OLD, 22, 23), **run) == ["I9", "I10"]  # by callers' times
+    verdict = judge(evidence(asked(), **(run | {"changes": [MADE]})))
+    assert "A clock was set meanwhile, by 3600.0 s" in repr(verdict)
 
 
 def test_i10_names_an_update_that_undoes_another_one() -> None:

@@ -38,10 +38,11 @@ def _between_request_and_reply(run: Run, done: float, change: Change, found: Fin
     operation = run.owner(change)
     if operation is None:
         return
-    if done < change.noted:
-        late = (change.noted - done) * 1000
+    clock = run.evidence.clocks.database
+    if done < clock.earliest(change.noted):
+        late = (clock.earliest(change.noted) - done) * 1000
         found.violated(operation, f"answered ok {late:.1f} ms before it was committed: {change}")
-    elif change.noted < began(run, operation):
+    elif clock.latest(change.noted) < began(run, operation):
         found.violated(operation, f"done before it was asked for: {change}")
 
 
