@@ -4,14 +4,18 @@ In two parts, so that RabbitMQ can start while most packages are still on their 
 launcher itself needs, and the rest.
 """
 
+import asyncio
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from labkit.services.errors import ServiceError
-from labkit.services.files import write_atomically
+from labkit.services.files import identity, read_json, write_atomically
 from labkit.services.inherited import for_pip, inherited
 from labkit.services.running import run
 
@@ -46,8 +50,13 @@ async def begin() -> None:
     """There is an environment in which the launcher runs. Needs the network only if it has to be
     made. Raises `ServiceError`, which says what to do.
     """
-    if is_begun():
-        return
+    async with _alone():
+        if not is_begun():
+            _require_unused()
+            await _make()
+
+
+async def _make() -> None:
     shutil.rmtree(FOLDER, ignore_errors=True)
     base = getattr(sys, "_base_executable", sys.executable)  # not a .venv that is active right now
     # Without pip, which comes with the other packages: unpacking it first would cost 3 seconds.
@@ -62,12 +71,59 @@ async def begin() -> None:
 
 async def complete() -> str:
     """All of requirements.txt is installed; says what was done."""
-    if is_complete():
-        return "as in requirements.txt"
-    COMPLETE.unlink(missing_ok=True)
-    how = await _install(["-r", str(REQUIREMENTS), "-c", str(CONSTRAINTS)])
-    write_atomically(COMPLETE, _wanted())
-    return f"installed with {how}"
+    if not is_complete():
+        async with _alone():
+            if not is_complete():
+                COMPLETE.unlink(missing_ok=True)
+                how = await _install(["-r", str(REQUIREMENTS), "-c", str(CONSTRAINTS)])
+                write_atomically(COMPLETE, _wanted())
+                return f"installed with {how}"
+    return "as in requirements.txt"
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """One `make` at a time. Its lock is the clone's own folder, which is there, and may be for
+    reading only.
+    """
+    folder = os.open(ROOT, os.O_RDONLY)
+    try:
+        while not _locks(folder):  # noqa: ASYNC110  (no event tells of it)
+            await asyncio.sleep(0.1)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _require_unused() -> None:
+    """Raises `ServiceError` if a lab runs in what has to be removed. It is known by its records:
+    psutil, which would tell more, may not be installed yet.
+    """
+    for record in sorted((ROOT / ".lab" / "run").glob("*.json")):
+        content = read_json(record)
+        if content.get("folder") == identity(record.parent) and _runs(content["pid"]):
+            raise ServiceError(
+                f"{FOLDER} was made with another Python, or for other packages, and {record.stem} "
+                "runs in it: it would be removed. End the lab first: make down"
+            )
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 async def add(requirements: Path) -> None:

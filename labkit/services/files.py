@@ -43,6 +43,15 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o600) -> None:
         raise
 
 
+def identity(folder: Path) -> str:
+    """The folder itself, whatever its name: it may be renamed, and a copy of it is another one."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return ""
+    return f"{status.st_dev} {status.st_ino}"
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """An object; empty when there is no such file or it holds something else."""
     try:

@@ -20,7 +20,7 @@ import psutil
 
 from labkit.services import logs
 from labkit.services.errors import NotReady, PortTaken, ServiceError
-from labkit.services.files import make_folder, read_json, tail, write_json
+from labkit.services.files import identity, make_folder, read_json, tail, write_json
 from labkit.services.fork_server import ForkServer
 from labkit.services.running import as_user
 
@@ -202,17 +202,19 @@ def _output(log: Path) -> Iterator[int]:
 def _recorded(name: str, pid: int, command: list[str], log: Path, run_dir: Path) -> Process:
     make_folder(run_dir)
     process = Process(name, pid, started(pid) or "", log, run_dir / f"{name}.json")
-    write_json(
-        process.record,
-        {
-            "pid": process.pid,
-            "started": process.started,
-            "command": command,
-            "log": str(log),
-            "folder": _folder(run_dir),
-            "boot": _boot(),
-        },
-    )
+    content = {
+        "pid": process.pid,
+        "started": process.started,
+        "command": command,
+        "log": str(log),
+        "folder": identity(run_dir),
+        "boot": _boot(),
+    }
+    try:
+        write_json(process.record, content)
+    except BaseException:  # without a record it would never be found again
+        process.kill()
+        raise
     return process
 
 
@@ -223,7 +225,7 @@ def load(name: str, run_dir: Path) -> Process | None:
     """
     record = run_dir / f"{name}.json"
     content = read_json(record)
-    is_foreign = content.get("folder") != _folder(run_dir)
+    is_foreign = content.get("folder") != identity(run_dir)
     if content and (is_foreign or content.get("boot", _boot()) != _boot()):
         return None
     try:
@@ -279,12 +281,3 @@ def _boot() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         return ""
-
-
-def _folder(run_dir: Path) -> str:
-    """The folder itself, whatever its name: it may be renamed, and a copy of it is another one."""
-    try:
-        status = run_dir.stat()
-    except OSError:
-        return ""
-    return f"{status.st_dev} {status.st_ino}"

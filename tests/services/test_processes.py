@@ -1,6 +1,7 @@
 """Processes that outlive their starter, and are found again."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import signal
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from labkit.services import process as processes
@@ -168,6 +170,21 @@ async def test_on_a_full_disk_it_is_stopped_all_the_same(
     assert not process.wanted()
 
 
+def test_what_cannot_be_recorded_does_not_run(
+    run: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would never be found again."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(processes, "write_json", full)
+    marked = f"import time; time.sleep(60)  # {tmp_path}"
+    with pytest.raises(OSError, match="No space"):
+        run(marked)
+    assert not [p for p in psutil.process_iter() if marked in _command(p)]
+
+
 async def test_what_was_recorded_before_the_machine_was_started_again_is_not_ours(
     run: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,3 +195,9 @@ async def test_what_was_recorded_before_the_machine_was_started_again_is_not_our
         assert load(process.name, tmp_path / "run") is None
     assert load(process.name, tmp_path / "run") == process
     await process.stop(deadline=0)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.Error):
+        return process.cmdline()
+    return []
