@@ -22,6 +22,7 @@ from labkit.inspection import Inspection
 from labkit.occupancy import Occupancy
 from labkit.private import Grounds
 from labkit.services.environment import ROOT
+from labkit.services.files import make_folder
 from labkit.services.home import Home
 from labkit.services.inherited import inherited
 from labkit.services.process import Process
@@ -165,8 +166,9 @@ class Lab(Inspection):
         await client.connect()
 
     async def _open(self, *, keep: bool = False) -> Self:
-        Home(ROOT / ".lab").make()
-        occupancy = Occupancy(self.vhost, Home(ROOT / ".lab").run_dir)
+        run_dir = Home(ROOT / ".lab").run_dir
+        make_folder(run_dir)
+        occupancy = Occupancy(self.vhost, run_dir)
         occupancy.begin(takeover=self._takeover)
         try:
             grounds = await (
