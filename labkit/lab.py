@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from labkit import database
 from labkit.board import Board
 from labkit.client.amqp import AsyncAPIClient
-from labkit.client.moments import Moment
+from labkit.client.moments import FirstMoments, Moment
 from labkit.client.rest import RestClient
 from labkit.closing import close_all
 from labkit.dead_letters import DeadLetters
@@ -73,6 +73,8 @@ class Lab(Inspection):
         self.api_key = self.rest_url = ""
         self.emptied_at: datetime | None = None
         """When it was last reset."""
+        self.moments = FirstMoments()
+        """Of the requests that clients of ``lab.client()`` have made since then."""
         self._worker_count = workers
         self._with_rest = rest
         self._private = private
@@ -327,6 +329,7 @@ class Lab(Inspection):
         return self._recording
 
     def _note(self, moment: Moment, request_id: str) -> None:
+        self.moments.note(moment, request_id)
         if self._recording is not None:
             self._recording.note(moment, request_id)
 
@@ -432,6 +435,7 @@ class Lab(Inspection):
             if not queue["exclusive"]:  # a client's own reply queue is none of ours
                 await broker.purge(self.vhost, queue["name"])
         await database.empty(self.database_url)
+        self.moments.clear()
         self.emptied_at = datetime.now(UTC)
 
     def _open_workspace(self) -> Workspace:
