@@ -5,11 +5,11 @@ import asyncio
 import pandas as pd
 
 from labkit.client.errors import QueueFull
+from labkit.client.moments import Moment
 from labkit.database import connect
 from labkit.errors import BadArgument
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
-from labkit.services.logs import events
-from server.contract.log_events import READY
+from labkit.exercises.waited import began, first, waited
 
 VOLUMES = 100
 
@@ -20,8 +20,6 @@ class Encyclopedia(Exercise):
     is full of other requests, and no worker runs yet: start it when the volumes have been asked
     for. In the end every volume has to be there, once.
     """
-
-    _refused = 0
 
     title = "An encyclopedia through a narrow door"
     stars, minutes = 3, 8
@@ -43,7 +41,6 @@ class Encyclopedia(Exercise):
             ended = await asyncio.gather(*pings, return_exceptions=True)
             if any(isinstance(each, QueueFull) for each in ended):
                 break
-        self._refused = self.lab.refused
 
     async def look(self) -> Assessment:
         titles = [f"Volume {number}" for number in range(1, VOLUMES + 1)]
@@ -75,12 +72,18 @@ class Encyclopedia(Exercise):
                 "They are all there, this time. But not every request had an idempotency key: had "
                 "one ended in ReplyTimeout, asking again could have doubled its volume."
             )
-        if self.lab.refused == self._refused:
+        if not self._refused_before_a_worker_came():
             return wrong(
-                "They are all there; but the broker refused none, so they were not all asked at "
-                "once. asyncio.gather sends them together."
+                "They are all there; but before a worker was there the broker refused none, so "
+                "they were not all asked at once then. asyncio.gather sends them together; start "
+                "a worker afterwards."
             )
         return right("A hundred requests through a queue for twenty: refused, and not lost.")
+
+    def _refused_before_a_worker_came(self) -> bool:
+        came = began(self.lab, self.calls("create_book"))["since"].min()
+        refused = self.lab.moments.of(Moment.REFUSED).values()
+        return any(self.since < at < came for at in refused)
 
     async def answer(self) -> None:
         import asyncio
@@ -130,9 +133,11 @@ class TwelveWait(Exercise):
             return not_attempted("No ping was answered since the exercise began.")
         if len(pings) != 12:
             return wrong(f"{len(pings)} pings were answered, and twelve should be.")
-        began = pd.to_datetime(pings["time"], utc=True, format="ISO8601")
-        if (began.max() - began.min()).total_seconds() > 5:
-            return wrong("They were answered one by one, not out of a queue in which they waited.")
+        if (there := int(waited(self.lab, pings).sum())) < 12:
+            return wrong(
+                f"Twelve were answered, and {there} of them were in the queue before their worker "
+                "was there: have all twelve wait, as tasks, and then start one."
+            )
         return right("Twelve waited, twelve were answered.")
 
     async def answer(self) -> None:
@@ -170,6 +175,24 @@ class TheDeadAndTheLiving(Exercise):
         expired = int((self.calls()["outcome"] == "expired").sum())
         if expired != 5:
             return wrong(f"{expired} requests were skipped as expired, and five should be.")
+        return self._in_one_queue()
+
+    def _in_one_queue(self) -> Assessment:
+        """Five were created, and five were skipped."""
+        calls = self.calls()
+        late = calls[calls["outcome"] == "expired"]  # the worker did not look what they ask for
+        made = calls[calls["action"] == "create_book"]
+        if (there := int(waited(self.lab, pd.concat([late, made])).sum())) < 10:
+            return wrong(
+                f"Five and five; but {there} of the ten were in the queue before the worker was "
+                "there. It has to find all of them there: start it last."
+            )
+        asked = first(self.lab, Moment.ASKED, calls)
+        if asked[late.index].max() > asked[made.index].min():
+            return wrong(
+                "Five and five; but those that are alive were asked first. Put them behind the "
+                "five whose callers have given up."
+            )
         return right("Five were skipped, without a look at the database, and five were served.")
 
     async def answer(self) -> None:
@@ -213,20 +236,15 @@ class ChooseAPrefetch(Exercise):
             return not_attempted("None of the slow books is there.")
         if slow.nunique() < 40:
             return wrong(f"{slow.nunique()} of the forty are there.")
-        calls = self.calls("create_book")
+        calls = self.calls("create_book").tail(40)
         if calls["worker"].nunique() > 1:
             return wrong(f"{calls['worker'].nunique()} workers did it; one was asked for.")
         most = held_at_once(calls)
         if most < 6:
             return wrong(f"At most {most} at a time: a larger prefetch, or all calls at once.")
-        if (prefetch := self._prefetch(calls["worker"].iloc[0])) > 10:
+        if (prefetch := int(began(self.lab, calls)["prefetch"].max())) > 10:
             return wrong(f"It may hold {prefetch}: what it holds, a second worker cannot have.")
         return right(f"At most {prefetch} at a time: quick, and fair to a second worker.")
-
-    def _prefetch(self, worker: str) -> int:
-        """That of its last start, as it logged it."""
-        log = events([self.lab.worker_logs[worker]])
-        return [int(event["prefetch"]) for event in log if event["event"] == READY][-1]
 
     async def answer(self) -> None:
         import asyncio

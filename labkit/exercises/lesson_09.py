@@ -3,6 +3,7 @@
 import pandas as pd
 
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from labkit.exercises.waited import waited
 from labkit.lab import Lab
 
 TITLE = "Dune"
@@ -36,7 +37,28 @@ class TheOtherDoor(Exercise):
                 f"There are {count} of them: the second request was new to the server. Did both "
                 "carry the same idempotency key? `await lab.reset()` empties the library."
             )
-        return _two_doors(calls)
+        return self._two_doors(calls)
+
+    def _two_doors(self, calls: pd.DataFrame) -> Assessment:
+        """There is one book. ``calls`` are what the servers logged since."""
+        if len(calls) < 2:
+            return wrong(f"One book, but {len(calls)} call since the exercise began: ask again.")
+        if calls["worker"].nunique() < 2:
+            return wrong("One book, but one server had all the calls: use both clients.")
+        if not calls["replayed"].any():
+            return wrong(
+                f"No reply was a replay; the outcomes were: {', '.join(calls['outcome'])}. "
+                "The second request has to be the same as the first, key and book."
+            )
+        over_rest = is_rest(calls)
+        if not over_rest[(calls["outcome"] == "ok") & ~calls["replayed"].astype(bool)].all():
+            return wrong("The other way round: create it over REST, ask again over RabbitMQ.")
+        if not calls["replayed"][~over_rest].any():
+            return wrong(
+                "The replay came over REST; over RabbitMQ the outcomes were: "
+                f"{', '.join(calls['outcome'][~over_rest])}. Ask there with the same key and book."
+            )
+        return right("Two doors, one library: the key is known behind both.")
 
     async def answer(self) -> None:
         rest, rabbitmq = await self.lab.rest_client(), await self.lab.client()
@@ -46,18 +68,9 @@ class TheOtherDoor(Exercise):
         assert reply.replayed  # noqa: S101
 
 
-def _two_doors(calls: pd.DataFrame) -> Assessment:
-    """There is one book. ``calls`` are what the servers logged since."""
-    if len(calls) < 2:
-        return wrong(f"One book, but {len(calls)} call since the exercise began: ask again.")
-    if calls["worker"].nunique() < 2:
-        return wrong("One book, but one server had all the calls: use both clients.")
-    if not calls["replayed"].any():
-        return wrong(
-            f"No reply was a replay; the outcomes were: {', '.join(calls['outcome'])}. "
-            "The second request has to be the same as the first, key and book."
-        )
-    return right("Two doors, one library: the key is known behind both.")
+def is_rest(calls: pd.DataFrame) -> pd.Series:
+    """Whether the REST server had each: a lab has one, named so."""
+    return calls["worker"].str.endswith("-rest")
 
 
 async def both_serve(lab: Lab) -> None:
@@ -89,11 +102,14 @@ class WrittenHereReadThere(Exercise):
         made, read = made[made["outcome"] == "ok"], read[read["outcome"] == "ok"]
         if made.empty:
             return not_attempted("No book was created since the exercise began.")
+        if "Emma" not in set((await self.lab.rows("books_v1"))["title"]):
+            return wrong("A book was created, and it is not *Emma*.")
         if read.empty:
             return wrong("A book was created, and not read with `get_book` yet.")
-        if set(made["worker"]) & set(read["worker"]):
+        over_rest = is_rest(made).iloc[-1], is_rest(read).iloc[-1]  # what was tried last
+        if over_rest[0] == over_rest[1]:
             return wrong("Both went through the same server: use the other client for one.")
-        if self.lab.workers()["transport"][made["worker"].iloc[0]] != "RabbitMQ":
+        if over_rest[0]:
             return wrong("The other way round: create over RabbitMQ, read over REST.")
         return right("Two doors, one library.")
 
@@ -134,6 +150,13 @@ class InTurns(Exercise):
                 f"The servers took turns {changes} times: first all of one, then all of the other, "
                 "is not fair if the machine gets busy in between."
             )
+        turns = pings.groupby((pings["worker"] != pings["worker"].shift()).cumsum())["worker"]
+        sizes, sides = turns.size(), turns.first().map(counts)
+        if not (long := sizes[sizes * 2 > sides]).empty:
+            return wrong(
+                f"One turn had {long.max()} calls, more than half of all on its side: what the "
+                "machine was busy with then hurts one side only. Make the turns alike."
+            )
         return right("In turns: what hurt one, hurt both.")
 
     async def answer(self) -> None:
@@ -167,9 +190,14 @@ class NotAtTheSameTime(Exercise):
             return not_attempted("None of the twenty is there.")
         if len(away) != 20 or away.nunique() != 20:
             return wrong(f"There are {len(away)} rows of {away.nunique()} books, not of twenty.")
+        await self.lab.settle()  # a worker replies before it logs
         calls = self.calls("create_book")
-        if self.lab.workers()["started"][calls["worker"].iloc[0]] < self.since:
-            return wrong("All twenty are there; but their server was there, too, all the time.")
+        made = calls[(calls["outcome"] == "ok") & ~calls["replayed"].astype(bool)]
+        if (late := 20 - int(waited(self.lab, made).sum())) > 0:
+            return wrong(
+                f"All twenty are there; but when {late} of them were asked for, their server was "
+                "there, too. Stop it, ask for all of them, and then start one."
+            )
         return right("Asked while no one was there, and done when one came.")
 
     async def answer(self) -> None:

@@ -346,6 +346,16 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await lab.start_workers(1); await lab.settle()",
             "had expired",
         ),
+        (
+            "await lab.start_workers(1)\nawait at_once(client.call('ping') for _ in range(12))",
+            "0 of them were in the queue",
+        ),
+        (
+            "calls = asyncio.create_task(at_once(client.call('ping') for _ in range(8)))\n"
+            "await waiting(8); await lab.start_workers(1); await calls\n"
+            "await at_once(client.call('ping') for _ in range(4))",
+            "8 of them were in the queue",
+        ),
     ],
     "08/TheDeadAndTheLiving": [
         ("await lab.start_workers(1); await client.call('create_book', DUNE)", "The library has"),
@@ -359,16 +369,35 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await client.call('create_book', {'title': 'Late 1', 'author': 'A'})",
             "none that is late",
         ),
+        (
+            "await at_once(five('Late', timeout=0.3)); await lab.start_workers(1)\n"
+            "await at_once(five('Alive'))",
+            "5 of the ten were in the queue",
+        ),
+        (
+            "alive = asyncio.create_task(at_once(five('Alive', timeout=60))); await waiting(5)\n"
+            "await at_once(five('Late', timeout=0.3)); await lab.start_workers(1); await alive",
+            "Put them behind",
+        ),
     ],
     "08/ChooseAPrefetch": [
         ("await lab.start_workers(1); await slow(5)", "5 of the forty"),
         ("await lab.start_workers(1, prefetch=2); await slow(40)", "a larger prefetch"),
         ("await lab.start_workers(2, prefetch=8); await slow(40)", "2 workers did it"),
+        (
+            "await lab.start_workers(1, prefetch=50); await slow(40)\n"
+            "await lab.stop_workers(); await lab.start_workers(1, prefetch=8)",
+            "It may hold 50",
+        ),
     ],
     "08/Encyclopedia": [
         (f"{EMPTIED}; await volumes(60)", "40 of 100 volumes are missing"),
         (f"{EMPTIED}; await volumes(100, key=False)", "not every request had"),
         (f"{EMPTIED}; await volumes(100)", "the broker refused none"),
+        (
+            f"{EMPTIED}; await at_once(until_taken(n) for n in range(1, 101))",
+            "start a worker afterwards",
+        ),
     ],
     "09/WrittenHereReadThere": [
         ("await client.call('create_book', EMMA)", "not read with `get_book` yet"),
@@ -382,11 +411,29 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await client.call('get_book', {'id': b['id']})",
             "The other way round",
         ),
+        (
+            "b = await client.call('create_book', DUNE); "
+            "await rest.call('get_book', {'id': b['id']})",
+            "is not *Emma*",
+        ),
+        (
+            "for c in (client, rest):\n"
+            "    b = await c.call('create_book', EMMA); await c.call('get_book', {'id': b['id']})",
+            "the same server",
+        ),
     ],
     "09/NotAtTheSameTime": [
         ("await away(20)", "their server was there"),
         ("await away(5)", "5 rows of 5 books"),
         ("await away(20); await away(3)", "23 rows of 20 books"),
+        (
+            "await lab.stop_workers(); await lab.start_workers(1); await away(20)",
+            "when 20 of them were asked for",
+        ),
+        (
+            "await away(20); await lab.stop_workers(); await lab.start_workers(1)",
+            "when 20 of them were asked for",
+        ),
     ],
     "09/TheOtherDoor": [
         ("await rest.call('create_book', DUNE, idempotency_key='k')", "ask again"),
@@ -399,11 +446,25 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await client.call('create_book', DUNE, idempotency_key='j')",
             "same idempotency key",
         ),
+        (
+            "for c in (client, rest): await c.call('create_book', DUNE, idempotency_key='k')",
+            "The other way round",
+        ),
+        (
+            "for _ in range(2): await rest.call('create_book', DUNE, idempotency_key='k')\n"
+            "await client.request('create_book', EMMA, idempotency_key='k')",
+            "over RabbitMQ the outcomes were: key_reused",
+        ),
     ],
     "09/InTurns": [
         ("await client.call('ping')", "went through one server"),
         ("for c in (client, rest): await pings(c, 10)", "10 calls on one side"),
         ("for c in (client, rest): await pings(c, 200)", "took turns 2 times"),
+        (
+            "for c in (client, rest): await pings(c, 200)\n"
+            "for c in (client, rest) * 3: await pings(c, 1)",
+            "One turn had 200 calls",
+        ),
     ],
 }
 """Label of the exercise → what is tried, and a part of what is said to it."""
@@ -422,8 +483,8 @@ EMMA = {"title": "Emma", "author": "Jane Austen"}
 PART = {"author": "Marcel Proust"}
 CASUAL = "The Casual Vacancy"
 
-async def put(queue, text):
-    await channel.default_exchange.publish(aio_pika.Message(text.encode()), queue)
+async def put(queue, text, **properties):
+    await channel.default_exchange.publish(aio_pika.Message(text.encode(), **properties), queue)
 
 async def ping(reply_to, id, auth=None):
     body = {"id": id, "version": "v1", "action": "ping", "data": {}, "auth": auth or lab.api_key}
@@ -436,14 +497,32 @@ async def give_up(call):
     except ApiError:
         pass
 
+async def at_once(calls):
+    await asyncio.gather(*calls, return_exceptions=True)
+
+async def waiting(count):
+    while (await lab.queues())["ready"].get("api.requests", 0) < count:
+        await asyncio.sleep(0.05)
+
 async def sql(statement):
     connection = await connect(lab.database_url)
     await connection.execute(statement)
     await connection.close()
 
+async def leader():
+    return (await lab.queues()).loc["api.requests", "leader"]
+
 async def another():
-    nodes = {"broker-1", "broker-2", "broker-3"}
-    return (nodes - {(await lab.queues()).loc["api.requests", "leader"]}).pop()
+    return ({"broker-1", "broker-2", "broker-3"} - {await leader()}).pop()
+
+async def give_the_lead_to(node):
+    name = "lab@localhost" if node == "broker-1" else f"lab-{node[-1]}@localhost"
+    queue = f'rabbit_misc:r(<<"{lab.vhost}">>, queue, <<"api.requests">>)'
+    found = f"{{ok, Queue}} = rabbit_amqqueue:lookup({queue}), Led = amqqueue:get_pid(Queue)"
+    move = f"{found}, ra:transfer_leadership(Led, {{element(1, Led), '{name}'}})."
+    lab._open_workspace().tools.run("rabbitmqctl", "eval", move)
+    while await leader() != node:
+        await asyncio.sleep(0.1)
 
 async def dies(number, step):
     global call
@@ -465,18 +544,41 @@ async def books(count):
     for n in range(1, count + 1):
         await client.call("create_book", {"title": f"Book {n}", "author": "A"}, timeout=60)
 
+async def twenty(**options):
+    books = {f"b{n}": {"title": f"Book {n}", "author": "A"} for n in range(1, 21)}
+    create = lambda k: client.call("create_book", books[k], idempotency_key=k, **options)
+    await at_once(create(key) for key in books)
+
+def five(kind, **options):
+    books = [{"title": f"{kind} {n}", "author": "A"} for n in range(1, 6)]
+    return [client.call("create_book", book, **options) for book in books]
+
 async def slow(count):
     books = [{"title": f"Slow {n}", "author": "waits"} for n in range(1, count + 1)]
     await asyncio.gather(*(client.call("create_book", book, timeout=60) for book in books))
 
+async def volume(n, key=True):
+    book = {"title": f"Volume {n}", "author": "Denis Diderot"}
+    await client.call("create_book", book, idempotency_key=f"v{n}" if key else None)
+
+async def until_taken(n):
+    while True:
+        try:
+            return await volume(n)
+        except ApiError:
+            await asyncio.sleep(0.1)
+
 async def volumes(count, key=True):
     for n in range(1, count + 1):
-        book = {"title": f"Volume {n}", "author": "Denis Diderot"}
-        await client.call("create_book", book, idempotency_key=f"v{n}" if key else None)
+        await volume(n, key)
 
 async def away(count):
-    for n in range(1, count + 1):
-        await client.call("create_book", {"title": f"Away {n}", "author": "A"})
+    for call in calls_away(count):
+        await call
+
+def calls_away(count, **options):
+    books = [{"title": f"Away {n}", "author": "A"} for n in range(1, count + 1)]
+    return [client.call("create_book", book, **options) for book in books]
 
 async def pings(client, count):
     for _ in range(count):
@@ -509,6 +611,7 @@ async def test_what_is_tried_first_is_wrong_and_answered_with_what_helps(
     lesson, _, name = label.partition("/")
     kind = getattr(import_module(f"labkit.exercises.lesson_{lesson}"), name)
     lab = await lab_of(lesson)
+    await kind(lab).begin()  # another exercise's last try may have left it without REST
     names = await a_kernel(lab)
     for code, says in TRIES[label]:
         exercise = await kind(lab).begin()
