@@ -2,7 +2,9 @@
 
 import pandas as pd
 
+from labkit.client.moments import Moment
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from labkit.exercises.waited import first
 from server.contract.log_events import RETRY_SCHEDULED
 from server.contract.topology import REQUESTS
 
@@ -94,9 +96,22 @@ class LostReply(Exercise):
         if count > 1:
             return wrong(f"There are {count} of her: the second call had another key, or none.")
         await self.lab.settle()
-        if not self.calls("create_book")["replayed"].any():
+        calls = self.calls("create_book")
+        lost = calls.index[calls["id"].isin(self._lost())]
+        if lost.empty:
+            return wrong(
+                "A reply was lost, but that of another call: arm the fault right before you ask "
+                "for Emma."
+            )
+        if not calls["replayed"][calls.index > lost[0]].any():
             return wrong("Emma is there, and her maker does not know: ask again, with the key.")
         return right("Lost on the way, and asked for again: one book, and the caller has it.")
+
+    def _lost(self) -> list[str | None]:
+        """Ids of the requests whose replies were dropped: of this lab's whole life, and an id is
+        used once.
+        """
+        return [f.request_id for f in self.lab.faults.happened() if f.name == "drop reply"]
 
     async def answer(self) -> None:
         from labkit import ReplyTimeout
@@ -137,6 +152,11 @@ class DatabaseDies(Exercise):
             return wrong(f"{20 - len(titles)} books are missing.")
         if not self._met_it():
             return wrong("Twenty books, but none met a dead database: all were done before.")
+        if failed := self._failed():
+            return wrong(
+                f"Twenty books, but {failed} calls failed, or gave up, before they were asked for "
+                "again. A call with a longer timeout waits until the database is back."
+            )
         return right("Set aside while the database was gone, and done when it was back.")
 
     def _met_it(self) -> bool:
@@ -146,6 +166,14 @@ class DatabaseDies(Exercise):
         in_vain = at[calls["outcome"] == RETRY_SCHEDULED]
         kills = those(self, "kill database")
         return any(in_vain.between(k["at"], k["healed"]).any() for _, k in kills.iterrows())
+
+    def _failed(self) -> int:
+        """How many of the calls ended without their book. What has expired is not looked into."""
+        calls = self.calls()
+        calls = calls[(calls["action"] == "create_book") | (calls["outcome"] == "expired")]
+        gave_up = calls["id"].isin(list(self.lab.moments.of(Moment.GAVE_UP)))
+        refused = ~calls["outcome"].isin(["ok", RETRY_SCHEDULED])
+        return int(calls["id"][gave_up | refused].nunique())
 
     async def answer(self) -> None:
         import asyncio
@@ -172,21 +200,27 @@ class ThroughARestart(Exercise):
     )
 
     async def look(self) -> Assessment:
-        books = (await self.lab.rows("books_v1"))["title"].tolist()
-        if "Dune" not in books:
+        books = await self.lab.rows("books_v1")
+        books = books[books["title"] == TITLE]
+        if books.empty:
             return not_attempted("There is no Dune.")
         if not (happened(self, "kill broker") or happened(self, "restart broker")):
             return wrong("Dune is there, but the broker was not away since the exercise began.")
-        if books.count("Dune") > 1:
-            return wrong(f"There are {books.count('Dune')} of it.")
+        if len(books) > 1:
+            return wrong(f"There are {len(books)} of it.")
         await self.lab.settle()
         calls = self.calls("create_book")
         if calls["id"].nunique() != 1:
             return wrong(f"{calls['id'].nunique()} requests were answered: one was to be asked.")
-        away = pd.concat([those(self, "kill broker"), those(self, "restart broker")])
-        down = away["at"].max()
-        if (await self.lab.rows("books_v1"))["created_at"].iloc[0] < down:
+        down = pd.concat([those(self, "kill broker"), those(self, "restart broker")])["at"]
+        accepted, made = first(self.lab, Moment.ACCEPTED, calls).min(), books["created_at"].iloc[0]
+        if made < down.min():
             return wrong("Dune was made before the broker was killed: no worker should run then.")
+        if not down.between(accepted, made).any():
+            return wrong(
+                "The broker was away, and Dune was made; but its request was not in the queue when "
+                "that began. Ask first, and have the broker killed when `ready` is 1."
+            )
         return right("Persistent, in a durable queue: it was there when the broker came back.")
 
     async def answer(self) -> None:

@@ -1,8 +1,12 @@
 """Exercises of ``11_three_brokers``."""
 
+from itertools import combinations
+
 import pandas as pd
 
+from labkit.client.moments import Moment
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
+from labkit.exercises.waited import first
 from server.contract.topology import REQUESTS
 
 NODES = ["broker-1", "broker-2", "broker-3"]
@@ -13,11 +17,23 @@ AWAY = ("kill", "stop", "restart")
 class Cluster(Exercise):
     """What the exercises have in common: which nodes were away, and who is there now."""
 
+    _led = ""
+    """Led the queue of requests at the beginning."""
+
+    async def prepare(self) -> None:
+        self._led = await self.leads()
+
     def away(self) -> pd.DataFrame:
         """Rows of the timeline: the nodes that were killed or stopped since the beginning."""
         timeline = self.lab.faults.timeline()
         is_it = timeline["fault"].str.startswith(AWAY) & timeline["target"].isin(NODES)
         return timeline[is_it & (timeline["at"] > self.since)]
+
+    def killed(self, node: str) -> pd.Series:
+        """When it was, since the beginning."""
+        away = self.away()
+        is_it = away["fault"].str.startswith("kill") & (away["target"] == node)
+        return away["at"][is_it]
 
     async def leads(self) -> str:
         return str((await self.lab.queues()).loc[REQUESTS, "leader"])
@@ -44,9 +60,6 @@ class AnotherLeads(Cluster):
         "`async with await lab.faults.kill('leader of api.requests'): ...` brings it back.",
     )
 
-    async def prepare(self) -> None:
-        self._led = await self.leads()
-
     async def look(self) -> Assessment:
         away = self.away()
         if away.empty:
@@ -55,9 +68,11 @@ class AnotherLeads(Cluster):
             return wrong(f"{away['target'].iloc[-1]} was killed; but {self._led} led the queue.")
         if missing := await self.missing():
             return wrong(f"{', '.join(missing)} is not back: heal the fault.")
-        if not away["fault"].str.startswith("kill").any():
+        if self.killed(self._led).empty:
             return wrong("It was stopped politely. What does it do when it has no time to say so?")
-        return right(f"{await self.leads()} leads now: elected by the two that were left.")
+        if (leads := await self.leads()) == self._led:
+            return wrong(f"{leads} was killed, and leads again: it should be another one.")
+        return right(f"{leads} leads now: elected by the two that were left.")
 
     async def answer(self) -> None:
         async with await self.lab.faults.kill("leader of api.requests"):
@@ -92,6 +107,16 @@ class ThroughAnElection(Cluster):
             return wrong("All are there, and no node died since the exercise began.")
         if not (made["created_at"] > away["at"].min()).any():
             return wrong("All were made before the node died: none was under way at that moment.")
+        if (deaths := self.killed(self._led)).empty:
+            return wrong(f"{away['target'].iloc[-1]} was away; but {self._led} led the queue.")
+        calls = self.calls("create_book")
+        asked = first(self.lab, Moment.ASKED, calls)
+        before = max(calls["id"][asked < death].nunique() for death in deaths)
+        if before < 20:
+            return wrong(
+                f"Of twenty {before} were asked for when {self._led} was killed: ask for all of "
+                "them at once, and have it killed then."
+            )
         return right("Asked of one leader, made by way of another; no caller noticed.")
 
     async def answer(self) -> None:
@@ -126,21 +151,27 @@ class TwoOfThree(Cluster):
         if len(made) > 1:
             return wrong(f"There are {len(made)} of it.")
         both = self._both_away()
-        if both is None:
+        if both.empty:
             return wrong("Never were two nodes away at the same time: two of three are a majority.")
-        if made["created_at"].iloc[0] < both:
+        if made["created_at"].iloc[0] < both.min():
             return wrong("Dune was made before the second node died: no worker should run then.")
+        accepted = first(self.lab, Moment.ACCEPTED, self.calls("create_book")).min()
+        if not both.between(accepted, made["created_at"].iloc[0]).any():
+            return wrong(
+                "Two nodes were away, and Dune was made; but its request was not in the queue when "
+                "the second one went. Ask first, and have them killed when `ready` is 1."
+            )
         return right("Without a majority the queue did nothing; and it forgot nothing.")
 
-    def _both_away(self) -> pd.Timestamp | None:
-        """When the second one went."""
-        away = self.away().sort_values("at")
-        for before, after in zip(away.index, away.index[1:], strict=False):
-            first, second = away.loc[before], away.loc[after]
-            healed = first["healed"]
-            if first["target"] != second["target"] and not second["at"] > healed:
-                return pd.Timestamp(second["at"])
-        return None
+    def _both_away(self) -> pd.Series:
+        """Each time at which a second one went."""
+        away = self.away().sort_values("at").to_dict("records")
+        seconds = [
+            later["at"]
+            for sooner, later in combinations(away, 2)
+            if sooner["target"] != later["target"] and not later["at"] > sooner["healed"]
+        ]
+        return pd.Series(pd.to_datetime(seconds, utc=True))
 
     async def answer(self) -> None:
         import asyncio

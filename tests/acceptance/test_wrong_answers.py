@@ -266,6 +266,13 @@ TRIES: dict[str, list[tuple[str, str]]] = {
         ("await client.call('create_book', EMMA)", "no reply was lost"),
         ("await lost(EMMA, idempotency_key='k')", "ask again, with the key"),
         ("await lost(EMMA); await client.call('create_book', EMMA)", "another key, or none"),
+        (
+            "await client.call('create_book', EMMA, idempotency_key='k')\n"
+            "await lab.faults.messages.drop('reply')\n"
+            "await give_up(client.call('ping', timeout=1))\n"
+            "await client.call('create_book', EMMA, idempotency_key='k')",
+            "that of another call",
+        ),
     ],
     "07/AnsweredByTheNext": [
         ("await client.call('create_book', DUNE)", "no worker was killed"),
@@ -285,6 +292,11 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "async with await lab.faults.kill('database'): pass\nawait books(3)",
             "17 books are missing",
         ),
+        (
+            "async with await lab.faults.kill('database'): await twenty(timeout=1)\n"
+            "await twenty(timeout=60); await lab.settle()",
+            "20 calls failed, or gave up",
+        ),
     ],
     "07/ThroughARestart": [
         ("await lab.start_workers(1); await client.call('create_book', DUNE)", "was not away"),
@@ -298,11 +310,34 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "for _ in range(2): await client.call('create_book', DUNE)",
             "There are 2",
         ),
+        (
+            "await lab.faults.restart('broker'); await lab.start_workers(1)\n"
+            "await client.call('create_book', DUNE, timeout=60)",
+            "was not in the queue",
+        ),
+        (
+            "async with await lab.faults.kill('broker'):\n"
+            "    call = asyncio.create_task(client.call('create_book', DUNE, timeout=60))\n"
+            "    await asyncio.sleep(0.2)\n"
+            "await lab.start_workers(1); await call",
+            "was not in the queue",
+        ),
     ],
     "11/AnotherLeads": [
         ("async with await lab.faults.kill(await another()): pass", "led the queue"),
         ("await lab.faults.kill('leader of api.requests')", "is not back"),
         ("await lab.faults.restart('leader of api.requests')", "stopped politely"),
+        (
+            "async with await lab.faults.kill(await another()): pass\n"
+            "await lab.faults.restart('leader of api.requests')",
+            "stopped politely",
+        ),
+        (
+            "led = await leader()\n"
+            "async with await lab.faults.kill(led): pass\n"
+            "await give_the_lead_to(led)",
+            "leads again",
+        ),
     ],
     "11/ThroughAnElection": [
         ("await lab.start_workers(1); await books(20)", "no node died"),
@@ -312,6 +347,16 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "before the node died",
         ),
         ("await lab.start_workers(1); await books(19)", "1 of 20 are missing"),
+        (
+            "async with await lab.faults.kill('leader of api.requests'): pass\n"
+            "await lab.start_workers(1); await books(20)",
+            "Of twenty 0 were asked for",
+        ),
+        (
+            "async with await lab.faults.kill(await another()): pass\n"
+            "await lab.start_workers(1); await books(20)",
+            "led the queue",
+        ),
     ],
     "11/TwoOfThree": [
         ("await lab.start_workers(1); await client.call('create_book', DUNE)", "Never were two"),
@@ -324,6 +369,12 @@ TRIES: dict[str, list[tuple[str, str]]] = {
         (
             "await lab.start_workers(1)\nfor _ in range(2): await client.call('create_book', DUNE)",
             "There are 2",
+        ),
+        (
+            "faults = [await lab.faults.kill(n) for n in ('broker-1', 'broker-2')]\n"
+            "for fault in faults: await fault.heal()\n"
+            "await lab.start_workers(1); await client.call('create_book', DUNE, timeout=60)",
+            "was not in the queue",
         ),
     ],
     "11/UpdatedInTurn": [
