@@ -1,9 +1,11 @@
 """Exercises of ``05_acknowledge_and_redeliver``."""
 
 import asyncio
+from itertools import takewhile
 
 import aio_pika
 import pandas as pd
+from aio_pika.abc import AbstractIncomingMessage
 
 from labkit import deadline
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
@@ -73,7 +75,7 @@ def _one_request(lines: pd.DataFrame) -> Assessment:
             f"One book, but {lines['id'].nunique()} requests were answered: send it once, and "
             "have the broker deliver it again."
         )
-    if not lines["replayed"].any():
+    if lines.empty or not lines["replayed"].all():
         return wrong(
             "One book, but the worker that acknowledged its request had written it itself. A "
             "worker that dies before its commit has written nothing, and after its ack nothing "
@@ -97,7 +99,7 @@ class PutBack(Exercise):
     )
 
     async def prepare(self) -> None:
-        await self.publish(PARCELS, b"one", b"two", b"three")
+        await self.publish(PARCELS, b"one", b"two", b"three", message_id="yours")
 
     async def look(self) -> Assessment:
         queues = await self.lab.queues()
@@ -107,11 +109,11 @@ class PutBack(Exercise):
             channel = await connection.channel()
             queue, seen = await channel.get_queue(PARCELS), []
             while (parcel := await queue.get(fail=False)) is not None:
-                seen.append((parcel.body.decode(), bool(parcel.redelivered)))
+                seen.append(parcel)
         await self._put_as(seen)
         return _put_back(seen)
 
-    async def _put_as(self, seen: list[tuple[str, bool]]) -> None:
+    async def _put_as(self, seen: list[AbstractIncomingMessage]) -> None:
         """Looking marks each as redelivered: put them in again, so that a second look sees what
         the first one saw.
         """
@@ -119,11 +121,12 @@ class PutBack(Exercise):
             channel = await connection.channel()
             queue = await channel.get_queue(PARCELS)
             await queue.purge()
-            for name, _ in seen:
-                await channel.default_exchange.publish(aio_pika.Message(name.encode()), PARCELS)
-            marked = [name for name, redelivered in seen if redelivered]
-            if marked and marked[0] == seen[0][0]:
-                await (await queue.get()).reject(requeue=True)
+            for parcel in seen:
+                same = aio_pika.Message(parcel.body, message_id=parcel.message_id)
+                await channel.default_exchange.publish(same, PARCELS)
+            marked = [await queue.get() for _ in takewhile(lambda p: p.redelivered, seen)]
+            for parcel in reversed(marked):
+                await parcel.reject(requeue=True)
 
     async def answer(self) -> None:
         import aio_pika
@@ -135,15 +138,17 @@ class PutBack(Exercise):
             await (await parcels.get()).reject(requeue=True)
 
 
-def _put_back(seen: list[tuple[str, bool]]) -> Assessment:
-    names = [name for name, _ in seen]
+def _put_back(seen: list[AbstractIncomingMessage]) -> Assessment:
+    names = [parcel.body.decode(errors="replace") for parcel in seen]
     if names == ["one", "two", "three"]:
         return not_attempted("All three parcels wait in their order.")
     if names != ["two", "three"]:
         return wrong(f"There wait: {', '.join(names) or 'none'}. It should be two, three.")
-    if not seen[0][1]:
+    if any(parcel.message_id != "yours" for parcel in seen):
+        return wrong("*two* and *three* are new ones: the two that were there are lost.")
+    if not seen[0].redelivered:
         return wrong("*one* is gone; but *two* was not taken and handed back yet.")
-    if seen[1][1]:
+    if seen[1].redelivered:
         return wrong("*three* is marked as redelivered: it was taken, too.")
     return right("One forgotten, one handed back, one untouched.")
 
@@ -217,12 +222,21 @@ class NothingLost(Exercise):
         return right("Two died of it, the third did it, and it was asked for once.")
 
     def _killed(self) -> int:
-        """Workers that began to consume, and neither answered a request nor ended in order."""
-        killed = 0
-        for log in self.lab.worker_logs.values():
-            since = [e for e in events([log]) if pd.Timestamp(e["time"]) > self.since]
-            said = {event["event"] for event in since}
-            killed += READY in said and not said & {REQUEST, DRAINED}
+        """Workers that began to consume, and died before they answered a request or were asked to
+        end. One that is idle lives.
+        """
+        workers, killed = self.lab.workers(), 0
+        for name, log in self.lab.worker_logs.items():
+            lives: list[set[str]] = []  # a name is used again
+            for event in events([log]):
+                if pd.Timestamp(event["time"]) > self.since:
+                    if event["event"] == READY:
+                        lives.append(set())
+                    elif lives:
+                        lives[-1].add(event["event"])
+            if lives and name in workers.index[workers["alive"]]:
+                lives.pop()
+            killed += sum(not said & {REQUEST, DRAINED} for said in lives)
         return killed
 
     async def answer(self) -> None:

@@ -208,6 +208,12 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "for p in reversed(got): await p.reject(requeue=True)",
             "it was taken, too",
         ),
+        (
+            "q = await channel.get_queue('parcels'); await q.purge()\n"
+            "for n in ('two', 'three'): await put('parcels', n)\n"
+            "await (await q.get()).reject(requeue=True)",
+            "are new ones",
+        ),
     ],
     "05/ThreeInHand": [
         ("q = await channel.get_queue('parcels'); await (await q.get()).ack()", "1 are gone"),
@@ -224,11 +230,17 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await dies(1, 'committed'); await lab.start_workers(1); await call",
             "*after* its commit",
         ),
+        ("await lab.start_workers(3); await client.call('create_book', DUNE)", "0 workers were"),
     ],
     "05/TwoWorkersOneRequest": [
         ("await lab.start_workers(1); await client.call('create_book', DUNE)", "written it itself"),
         ("await dies(1, 'applied')", "no book yet"),
         ("await dies(1, 'committed')", "there is the book".replace("there", "There")),
+        (
+            "await lab.start_workers(1)\n"
+            "for _ in range(2): await client.request('create_book', DUNE, request_id='one')",
+            "written it itself",
+        ),
     ],
     "06/OneLetter": [
         ("await lab.dead_letters.replay()", "The library has"),
