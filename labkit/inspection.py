@@ -58,6 +58,14 @@ class Inspection(ABC):
             return await queues.measured(workspace.broker, workspace.vhost, seconds)
         return await queues.queues(workspace.broker, workspace.vhost)
 
+    async def survivors(self) -> set[str]:
+        """Names of the queues that a restart of the broker leaves there: durable ones, with any
+        other arguments, that no connection has for itself. Raises ``BrokerAway``.
+        """
+        workspace = self._open_workspace()
+        found = await workspace.broker.queues_last_reported(workspace.vhost)
+        return {q["name"] for q in found if q["durable"] and not q["exclusive"]}
+
     async def queues_last_reported(self) -> pd.DataFrame:
         """The table of ``queues``, at once: a quorum queue reports its counts now and then, and
         each row is of the last time. For those who look often. Raises ``BrokerAway``.

@@ -80,6 +80,8 @@ class Exercise(ABC):
     """How many right workers there are at its beginning; None for those that are there."""
     queues: ClassVar[tuple[str, ...]] = ()
     """That the student makes: those of an earlier attempt are deleted at the beginning."""
+    exchanges: ClassVar[tuple[str, ...]] = ()
+    """The same."""
     settings: ClassVar[WorkerSettings] = {}
     """Of these workers."""
 
@@ -103,7 +105,7 @@ class Exercise(ABC):
             await self.lab.have_workers(self.workers, **self.settings)
         await self._have_tables()
         await self._drop_added_rules()
-        await self._delete_queues()
+        await self._delete_what_was_made()
         await self.lab.reset()
         await self.prepare()
         self._put_at = datetime.now(UTC)
@@ -125,11 +127,13 @@ class Exercise(ABC):
         finally:
             await connection.close()
 
-    async def _delete_queues(self) -> None:
+    async def _delete_what_was_made(self) -> None:
         async with await connect(self.lab.amqp_url) as connection:
             channel = await connection.channel()
             for queue in self.queues:
                 await channel.queue_delete(queue)
+            for exchange in self.exchanges:
+                await channel.exchange_delete(exchange)
 
     async def prepare(self) -> None:  # noqa: B027  (most have nothing to prepare)
         """Put what the question speaks of into the empty lab."""

@@ -1,7 +1,6 @@
 """Exercises of ``01_first_message``."""
 
 import aio_pika
-from aio_pika.exceptions import AMQPError
 
 from labkit.exercises.exercise import Assessment, Exercise, not_attempted, right, wrong
 
@@ -70,7 +69,7 @@ class Survivor(Exercise):
     async def look(self) -> Assessment:
         if "archive" not in (await self.lab.queues()).index:
             return not_attempted("There is no queue named archive.")
-        if not await self._durable():
+        if "archive" not in await self.lab.survivors():
             return wrong(
                 "archive is not durable: it would be gone with the broker, and all that is in it. "
                 "An existing queue cannot be changed: delete it, `await queue.delete()`."
@@ -84,15 +83,6 @@ class Survivor(Exercise):
                 "not write it to disk. `await queue.purge()`, and publish a persistent one."
             )
         return right("A durable queue, and a persistent message in it.")
-
-    async def _durable(self) -> bool:
-        """To declare an existing queue otherwise than it is is an error."""
-        async with await aio_pika.connect(self.lab.amqp_url) as connection:
-            try:
-                await (await connection.channel()).declare_queue("archive", durable=True)
-            except AMQPError:
-                return False
-        return True
 
     async def answer(self) -> None:
         import aio_pika
@@ -111,6 +101,7 @@ class TwoReaders(Exercise):
 
     title = "One message, two readers"
     stars, minutes, workers, queues = 2, 5, 0, ("anna", "boris")
+    exchanges = ("news",)
     tips = (
         "The default exchange knows one rule. Which type of exchange copies to every queue?",
         "`channel.declare_exchange('news', 'fanout')`, and `queue.bind(exchange)` for each queue.",
@@ -135,6 +126,12 @@ class TwoReaders(Exercise):
             return wrong("Each has a message, but not from the exchange news: sent one by one?")
         if copies["anna"][0].body != copies["boris"][0].body:
             return wrong("Each has a message, but not the same.")
+        keys = {str(messages[0].routing_key) for messages in copies.values()}
+        if len(keys) > 1:
+            return wrong(
+                f"news got two messages, with the routing keys {' and '.join(sorted(keys))}: what "
+                "is published once has one key. Which type of exchange copies to every queue?"
+            )
         return right("Published once, and copied by the exchange.")
 
     async def answer(self) -> None:

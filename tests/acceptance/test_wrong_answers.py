@@ -46,6 +46,13 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await news.publish(aio_pika.Message(b'x'), '', mandatory=False)",
             "Was the queue bound",
         ),
+        (
+            "news = await channel.declare_exchange('news', 'direct')\n"
+            "for n in ('anna', 'boris'):\n"
+            "    await (await channel.declare_queue(n, durable=True)).bind(news, n)\n"
+            "    await news.publish(aio_pika.Message(b'x'), n)",
+            "news got two messages",
+        ),
     ],
     "01/OneOut": [
         ("q = await channel.get_queue('crowd'); await (await q.get()).ack()", "still there"),
