@@ -1,7 +1,5 @@
 """Exercises of ``02_request_and_reply``."""
 
-import json
-
 from labkit.exercises.exercise import (
     Assessment,
     Exercise,
@@ -10,6 +8,7 @@ from labkit.exercises.exercise import (
     right,
     wrong,
 )
+from labkit.services.logs import parsed
 from server.contract.topology import DEAD_LETTERS
 
 REPLIES = "my-replies"
@@ -82,15 +81,17 @@ class ByHand(Exercise):
                 f"taken out. In {DEAD_LETTERS} there are {await self.ready(DEAD_LETTERS)} letters: "
                 "requests that cannot be answered end there."
             )
-        reply, document = replies[-1], json.loads(replies[-1].body)
+        reply, document = replies[-1], parsed(replies[-1].body)
+        if document is None:
+            return wrong(f"What is in {REPLIES} is no reply: that of a server is a JSON object.")
         if document.get("status") != "ok":
             return wrong(f"The reply says: {document.get('error')}")
         if reply.correlation_id != "by-hand":
             return wrong(f"The reply's correlation id is {reply.correlation_id!r}, not 'by-hand'.")
-        if self.calls("ping").empty:
+        if "by-hand" not in set(self.calls("ping")["id"]):
             return wrong(
-                "The message looks right, but no worker has answered a ping since the exercise "
-                "began."
+                "The message looks right, but no worker has answered a ping with the id `by-hand` "
+                "since the exercise began."
             )
         return right("Your own request, and its reply where you wanted it.")
 

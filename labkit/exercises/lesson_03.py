@@ -22,7 +22,7 @@ class MoveToVersion2(Exercise):
 
     async def prepare(self) -> None:
         client = await self.lab.client()
-        await client.call("create_author", ROWLING, version="v2")
+        self._rowling = await client.call("create_author", ROWLING, version="v2")
 
     async def look(self) -> Assessment:
         books, authors = await self.lab.rows("books_v2"), await self.lab.rows("authors")
@@ -40,6 +40,11 @@ class MoveToVersion2(Exercise):
         book = books.iloc[0]
         if book["author_id"] not in set(rowlings["id"]):
             return wrong(f"Its author_id is {book['author_id']}, which is not J.K. Rowling.")
+        if book["author_id"] != self._rowling["id"]:
+            return wrong(
+                f"Its author is a new J.K. Rowling, with the id {book['author_id']}: the one who "
+                f"was there, with the id {self._rowling['id']}, is gone. `await exercise.begin()`."
+            )
         found = {"genre": book["genre"], "year": int(book["year"] or 0)}
         wanted = {"genre": "Tragicomedy", "year": 2012}
         if found != wanted:
@@ -72,7 +77,7 @@ class OneField(Exercise):
         client = await self.lab.client()
         author = await client.call("create_author", {"name": "Jane Austen"}, version="v2")
         book = {"title": "Emma", "author_id": author["id"], "genre": "Novel", "year": 1915}
-        await client.call("create_book", book, version="v2")
+        self._emma = await client.call("create_book", book, version="v2")
 
     async def look(self) -> Assessment:
         books = await self.lab.rows("books_v2")
@@ -85,6 +90,11 @@ class OneField(Exercise):
         found |= {"year": int(emma["year"] or 0)}
         if found != EMMA:
             return wrong(f"It is now {found}, and should be {EMMA}.")
+        if emma["id"] != self._emma["id"]:
+            return wrong(
+                "Both are right, in another book: Emma was deleted, and is found under her old id "
+                "no more. `await exercise.begin()`, and change the book that is there."
+            )
         return right("Both are right, and all else is as it was.")
 
     async def answer(self) -> None:
@@ -120,11 +130,13 @@ class AllPages(Exercise):
             (f"Play {n}", "Drama") for n in (1, 2)
         ]
         books = [{"title": t, "genre": g, "author_id": author["id"]} for t, g in kinds]
-        await asyncio.gather(*(client.call("create_book", b, version="v2") for b in books))
+        made = await asyncio.gather(*(client.call("create_book", b, version="v2") for b in books))
+        self._plays = [book["id"] for book in made if book["genre"] == "Drama"]
 
     async def look(self) -> Assessment:
-        genres = (await self.lab.rows("books_v2"))["genre"].value_counts()
-        poems, plays = int(genres.get("Poetry", 0)), int(genres.get("Drama", 0))
+        books = await self.lab.rows("books_v2")
+        poems = int((books["genre"] == "Poetry").sum())
+        plays = int(books["id"].isin(self._plays).sum())
         if poems == POEMS and plays == 2:
             return not_attempted("All of them are there.")
         if plays < 2:

@@ -92,8 +92,7 @@ class FourLetters(Exercise):
                 f"Three books, but nothing was done under the keys {missing} of the letters: a "
                 "client that asks again makes another book. `await exercise.begin()`, once more."
             )
-        done = set(keys.loc[keys["resource_type"] == BY_REQUEST_ID, "key"])
-        if missing := ", ".join(sorted(UNCHANGED - done)):
+        if missing := ", ".join(sorted(UNCHANGED - await _done(self.lab))):
             return wrong(
                 f"Three books, but by other requests: those of the letters {missing} were never "
                 "done. Their callers still wait. `await exercise.begin()`, once more."
@@ -115,6 +114,12 @@ def _nothing_done(letters: int) -> Assessment:
 
 def _listed(letters: list[list[str]]) -> str:
     return ", ".join(f"{id} ({error})" for id, error in letters)
+
+
+async def _done(lab: Lab) -> set[str]:
+    """Ids of the requests that have made something."""
+    keys = await lab.rows("idempotency_keys")
+    return set(keys.loc[keys["resource_type"] == BY_REQUEST_ID, "key"])
 
 
 class OneLetter(Exercise):
@@ -142,6 +147,11 @@ class OneLetter(Exercise):
             return wrong(f"The library has {titles}. `await exercise.begin()`, once more.")
         if letters != ["dune", "ulysses"]:
             return wrong(f"Emma is there; but the letters left are {letters}: was it replayed?")
+        if "emma" not in await _done(self.lab):
+            return wrong(
+                "Emma is there, but not by the request of her letter, which is gone: its caller "
+                "still waits. `await exercise.begin()`, once more, and replay."
+            )
         return right("One letter is done, and two wait for a decision.")
 
     async def answer(self) -> None:
@@ -185,9 +195,7 @@ class TheCause(Exercise):
             return not_attempted("Three letters are in api.dlq, and there is no book.")
         if titles != sorted(AUSTEN):
             return wrong(f"There are {titles}, and {letters} letters; three books are wanted.")
-        keys = await self.lab.rows("idempotency_keys")
-        done = set(keys.loc[keys["resource_type"] == BY_REQUEST_ID, "key"])
-        if letters or not {title.lower() for title in AUSTEN} <= done:
+        if letters or not {title.lower() for title in AUSTEN} <= await _done(self.lab):
             return wrong(
                 "The books are there, but not by the requests of the letters: their callers wait "
                 "still. `await exercise.begin()`, once more, and replay."
@@ -222,9 +230,7 @@ class OneOfThousands(Exercise):
     )
 
     async def prepare(self) -> None:
-        fine = [json.dumps({"order": n}).encode() for n in range(3000)]
-        fine[1733] = NO_JSON
-        await self.publish("intake", *fine)
+        await self.publish("intake", *(NO_JSON if n == 1733 else _order(n) for n in range(3000)))
 
     async def look(self) -> Assessment:
         queues = await self.lab.queues()
@@ -240,6 +246,11 @@ class OneOfThousands(Exercise):
             return wrong("The poison was copied: its original is still in intake.")
         if left != 2999:
             return wrong(f"In intake there are {left} messages, and 2,999 should be.")
+        if {message.body for message in await self.inside("intake")} != OTHERS:
+            return wrong(
+                "In intake there are 2,999 messages, but not those: the poison is still there, or "
+                "another one is gone in its place. `await exercise.begin()`, once more."
+            )
         return right("One in quarantine, 2,999 where they were.")
 
     async def answer(self) -> None:
@@ -261,6 +272,11 @@ class OneOfThousands(Exercise):
             await channel.close()
 
 
+def _order(number: int) -> bytes:
+    return json.dumps({"order": number}).encode()
+
+
 NO_JSON = b'{"order": 1733'
+OTHERS = {_order(number) for number in range(3000) if number != 1733}
 
 EXERCISES = (OneLetter, TheCause, FourLetters, OneOfThousands)

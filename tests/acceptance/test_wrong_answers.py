@@ -80,6 +80,17 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await ping('my-replies', 'by-hand', auth='made up')",
             "unauthorized",
         ),
+        (
+            "await channel.declare_queue('my-replies', durable=True)\n"
+            "await put('my-replies', 'pong')",
+            "is no reply",
+        ),
+        (
+            "await channel.declare_queue('my-replies', durable=True)\n"
+            "await put('my-replies', '{\"status\": \"ok\"}', correlation_id='by-hand')\n"
+            "await client.call('ping')",
+            "with the id `by-hand`",
+        ),
     ],
     "02/TenAtOnce": [
         ("await client.call('create_book', PART | {'title': 'Part 1'})", "1 rows of 1 parts"),
@@ -115,6 +126,13 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "version='v2')",
             "2 books",
         ),
+        (
+            "await client.call('delete_book', {'id': 1}, version='v2')\n"
+            "right = {'genre': 'Novel', 'year': 1815, 'isbn': '978-0-14-143958-7'}\n"
+            "await client.call('create_book', right | {'title': 'Emma', 'author_id': 1}, "
+            "version='v2')",
+            "in another book",
+        ),
     ],
     "03/MoveToVersion2": [
         (
@@ -131,6 +149,13 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await client.call('create_book', {'title': CASUAL, 'author_id': 1}, version='v2')",
             "update_book changes",
         ),
+        (
+            "await client.call('delete_author', {'id': 1}, version='v2')\n"
+            "a = await client.call('create_author', {'name': 'J.K. Rowling'}, version='v2')\n"
+            "book = {'title': CASUAL, 'genre': 'Tragicomedy', 'year': 2012}\n"
+            "await client.call('create_book', book | {'author_id': a['id']}, version='v2')",
+            "a new J.K. Rowling",
+        ),
     ],
     "03/AllPages": [
         (
@@ -142,6 +167,14 @@ TRIES: dict[str, list[tuple[str, str]]] = {
         (
             "for b in (await lab.rows('books_v2'))['id']:\n"
             "    await client.call('delete_book', {'id': int(b)}, version='v2')",
+            "2 of the two plays",
+        ),
+        (
+            "for b in (await lab.rows('books_v2'))['id']:\n"
+            "    await client.call('delete_book', {'id': int(b)}, version='v2')\n"
+            "for t in ('Play 1', 'Play 2'):\n"
+            "    play = {'title': t, 'genre': 'Drama', 'author_id': 1}\n"
+            "    await client.call('create_book', play, version='v2')",
             "2 of the two plays",
         ),
         ("await client.call('delete_book', {'id': 1}, version='v2')", ""),
@@ -174,6 +207,11 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await client.call('create_book', DUNE | {'year': 1}, idempotency_key='other')",
             "2 books",
         ),
+        (
+            "for b in (EMMA, DUNE):\n"
+            "    await client.request('create_book', b, idempotency_key='mine')",
+            "*Dune* should be",
+        ),
     ],
     "04/TwoCopies": [
         (
@@ -182,6 +220,15 @@ TRIES: dict[str, list[tuple[str, str]]] = {
         ),
         ("for _ in range(4): await client.call('create_book', EMMA)", "4 copies"),
         ("for _ in range(2): await client.call('create_book', EMMA)", "sent twice"),
+        (
+            "for _ in range(3): await client.call('create_book', EMMA, idempotency_key='k')\n"
+            "await client.call('create_book', EMMA)",
+            "sent twice",
+        ),
+        (
+            "for k in 'kkkj': await client.call('create_book', EMMA, idempotency_key=k)",
+            "sent twice",
+        ),
     ],
     "04/ImpatientClient": [
         (
@@ -253,6 +300,11 @@ TRIES: dict[str, list[tuple[str, str]]] = {
         ("await lab.dead_letters.replay()", "The library has"),
         ("await lab.dead_letters.purge('api.dlq')", "The library has []"),
         ("await client.call('create_book', EMMA | {'year': 1815})", "the letters left are"),
+        (
+            "await client.call('create_book', EMMA | {'year': 1815})\n"
+            "await lab.dead_letters.purge('api.dlq', ids='emma')",
+            "not by the request of her letter",
+        ),
     ],
     "06/TheCause": [
         ("await lab.dead_letters.purge('api.dlq')", "three books are wanted"),
@@ -278,6 +330,12 @@ TRIES: dict[str, list[tuple[str, str]]] = {
             "await channel.declare_queue('quarantine', durable=True)\n"
             "await put('quarantine', '{\"order\": 1733')",
             "its original is still",
+        ),
+        (
+            "await channel.declare_queue('quarantine', durable=True)\n"
+            "await put('quarantine', '{\"order\": 1733')\n"
+            "q = await channel.get_queue('intake'); await (await q.get()).ack()",
+            "but not those",
         ),
         ("q = await channel.get_queue('intake'); await q.get()", "still holds 1"),
     ],
