@@ -91,7 +91,8 @@ def _sides(home: Home, side: Iterable[str]) -> tuple[list[Node], list[Node]]:
 
 async def _order(node: Node, beyond: Iterable[Node], action: str) -> None:
     names = ", ".join(f"'{other.erlang_name}'" for other in beyond)
-    await _run(node, "rabbitmqctl", "eval", f"[begin {action} end || N <- [{names}]].")
+    order = f"[begin {action} end || N <- [{names}]]"
+    await asyncio.to_thread(BrokerTools.at(node).evaluate, order)
 
 
 def _running(home: Home, nodes: Iterable[Node] | None = None) -> list[Node]:

@@ -21,7 +21,7 @@ NAME, EPMD = stopping.RABBITMQ, stopping.EPMD
 START_DEADLINE = 90.0
 """Seconds. It takes 4 to 7 on two idle cores; a busy classroom server is another matter."""
 TRIES = 4
-END_STATISTICS = "gen_event:delete_handler(rabbit_event, rabbit_mgmt_db_handler, stop)."
+END_STATISTICS = "gen_event:delete_handler(rabbit_event, rabbit_mgmt_db_handler, stop)"
 END_TIMEOUT = 4.0
 """Seconds: a node that is frozen does not answer."""
 
@@ -90,8 +90,8 @@ async def stop(node: Node) -> None:
 
 async def _end_statistics(node: Node) -> None:
     with suppress(ToolFailed, MissingSoftware):
-        tool = BrokerTools.at(node).run
-        await asyncio.to_thread(tool, "rabbitmqctl", "eval", END_STATISTICS, within=END_TIMEOUT)
+        tools = BrokerTools.at(node)
+        await asyncio.to_thread(tools.evaluate, END_STATISTICS, within=END_TIMEOUT)
 
 
 def _share_cookie(home: Home) -> None:

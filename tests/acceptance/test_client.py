@@ -118,9 +118,7 @@ async def test_a_queue_that_is_not_up_refuses_and_is_not_called_full(settings: S
     tools = BrokerTools.of(os.environ, settings.amqp_url)
     assert tools is not None
     member = f"{{'{vhost_of(settings.amqp_url)}_{topology.REQUESTS}', node()}}"
-    await asyncio.to_thread(
-        tools.run, "rabbitmqctl", "eval", f"ra:stop_server(quorum_queues, {member})."
-    )
+    await asyncio.to_thread(tools.evaluate, f"ra:stop_server(quorum_queues, {member})")
     async with AsyncAPIClient(as_client(settings)) as client:
         with pytest.raises(QueueFull, match="not up yet"):
             await client.call("ping")

@@ -647,8 +647,8 @@ async def give_the_lead_to(node):
     name = "lab@localhost" if node == "broker-1" else f"lab-{node[-1]}@localhost"
     queue = f'rabbit_misc:r(<<"{lab.vhost}">>, queue, <<"api.requests">>)'
     found = f"{{ok, Queue}} = rabbit_amqqueue:lookup({queue}), Led = amqqueue:get_pid(Queue)"
-    move = f"{found}, ra:transfer_leadership(Led, {{element(1, Led), '{name}'}})."
-    lab._open_workspace().tools.run("rabbitmqctl", "eval", move)
+    move = f"{found}, ra:transfer_leadership(Led, {{element(1, Led), '{name}'}})"
+    lab._open_workspace().tools.evaluate(move)
     while await leader() != node:
         await asyncio.sleep(0.1)
 
