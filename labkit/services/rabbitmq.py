@@ -78,13 +78,11 @@ async def stop(node: Node) -> None:
     """It ends what it does; harmless if it does not run.
 
     Its statistics first: as they end they change a setting, which nothing answers while RabbitMQ
-    itself is ending, and after five seconds they give up. A cluster's node is given the time: one
-    that was back too soon was once without its part of a queue, and stayed so.
+    itself is ending, and after five seconds they give up.
     """
     if find(node.name, node.home.run_dir) is None:
         return
-    if node.home.brokers == 1:
-        await _end_statistics(node)
+    await _end_statistics(node)
     await stopping.node(node.home, node.name)
 
 
