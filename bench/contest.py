@@ -1,7 +1,7 @@
 """Ours and others, on one machine, in one run: the same request, interleaved.
 
-Each server is a process, and each client another one. All servers run all the time, for idle they
-cost nothing; the clients take turns. A figure is the median of all rounds, with the lowest and the
+Each server is a process, and each client another one. All run all the time, for idle they cost
+nothing; the clients take turns. A figure is the median of all rounds, with the lowest and the
 highest beside it.
 """
 
@@ -10,11 +10,13 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from labkit.services.environment import ROOT
 
@@ -90,32 +92,70 @@ def rows(python: Path) -> list[Row]:
     return [*closed, *(Row(f"create_at_{rate}_s", "open", rate, create) for rate in (100, 400))]
 
 
+class Client:
+    """A contender's client, which runs, and waits until it is its turn."""
+
+    def __init__(
+        self, contender: Contender, child: asyncio.subprocess.Process, errors: IO[bytes]
+    ) -> None:
+        """Use ``client``."""
+        self._contender = contender
+        self._child = child
+        self._errors = errors
+
+    async def measure(self, row: Row) -> Figures:
+        """Raises ``RuntimeError`` with what it said if it fails."""
+        stdin, stdout = self._child.stdin, self._child.stdout
+        assert stdin is not None  # noqa: S101  (it has pipes)
+        assert stdout is not None  # noqa: S101
+        stdin.write(f"{row.kind} {row.number:g} {SECONDS:g}\n".encode())
+        output = await stdout.readline()
+        if not output:
+            self._errors.seek(0)
+            said = self._errors.read()[-2000:].decode(errors="replace")
+            raise RuntimeError(f"{row.name}, {self._contender.name}: {said}")
+        figures: Figures = json.loads(output)
+        return figures
+
+
+@asynccontextmanager
+async def client(contender: Contender, environment: Mapping[str, str]) -> AsyncIterator[Client]:
+    """For as long as the block lasts."""
+    own = {**environment, "AMQP_URL": environment[contender.client_url]}
+    with tempfile.TemporaryFile() as errors:
+        child = await asyncio.create_subprocess_exec(
+            *contender.client,
+            env=own,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        try:
+            yield Client(contender, child, errors)
+        finally:
+            if child.returncode is None:
+                child.kill()
+            await child.wait()
+
+
 async def measure(
     contests: list[Row], environment: Mapping[str, str], rounds: int = ROUNDS
 ) -> dict[str, dict[str, list[Figures]]]:
     """Row, contender -> the figures of each round."""
     results: dict[str, dict[str, list[Figures]]] = {}
-    for number in range(rounds):
-        for row in contests:
-            print(f"  round {number + 1} of {rounds}: {row.name}", flush=True)  # noqa: T201
-            for contender in row.contenders:
-                figures = await run(contender, row, environment)
-                results.setdefault(row.name, {}).setdefault(contender.name, []).append(figures)
+    async with AsyncExitStack() as stack:
+        clients = {
+            each: await stack.enter_async_context(client(each, environment))
+            for each in dict.fromkeys(each for row in contests for each in row.contenders)
+        }
+        for number in range(rounds):
+            for row in contests:
+                print(f"  round {number + 1} of {rounds}: {row.name}", flush=True)  # noqa: T201
+                for contender in row.contenders:
+                    figures = await clients[contender].measure(row)
+                    results.setdefault(row.name, {}).setdefault(contender.name, []).append(figures)
     return results
-
-
-async def run(contender: Contender, row: Row, environment: Mapping[str, str]) -> Figures:
-    """One client for one row. Raises ``RuntimeError`` with what it said if it fails."""
-    command = (*contender.client, row.kind, f"{row.number:g}", f"{SECONDS:g}")
-    own = {**environment, "AMQP_URL": environment[contender.client_url]}
-    child = await asyncio.create_subprocess_exec(
-        *command, env=own, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    output, errors = await child.communicate()
-    if child.returncode:
-        raise RuntimeError(f"{row.name}, {contender.name}: {errors.decode()[-2000:]}")
-    figures: Figures = json.loads(output.splitlines()[-1])
-    return figures
 
 
 @asynccontextmanager
@@ -124,7 +164,8 @@ async def servers(
 ) -> AsyncIterator[None]:
     """Those of all contenders, each started once; their output is in `folder`."""
     commands = {each.server: each.server_url for row in contests for each in row.contenders}
-    children = []
+    children: list[asyncio.subprocess.Process] = []
+    logs: list[Path] = []
     try:
         for number, (command, url) in enumerate(commands.items()):
             log = folder / f"{number}.log"
@@ -134,7 +175,8 @@ async def servers(
                     *command, env=own, cwd=ROOT, stdout=output, stderr=output
                 )
             children.append(child)
-            await _ready(child, log)
+            logs.append(log)
+        await asyncio.gather(*map(_ready, children, logs))
         yield
     finally:
         for child in children:

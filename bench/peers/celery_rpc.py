@@ -27,8 +27,7 @@ def echo(body: str) -> str:
     return body
 
 
-def main() -> None:
-    in_flight, seconds = int(sys.argv[-2]), float(sys.argv[-1])
+def measure(in_flight: int, seconds: float) -> None:
     body = load.BODY.decode()
     seen = []
     begin = time.perf_counter()
@@ -45,4 +44,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "server":
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
         app.worker_main(["worker", "--loglevel=INFO", "--concurrency=2", *quiet])
-    main()
+    for order in sys.stdin:
+        _, number, duration = order.split()
+        measure(int(number), float(duration))

@@ -71,16 +71,20 @@ def report(seen: list[tuple[float, float]], begin: float, end: float) -> None:
         "p99_ms": took[int(len(took) * 0.99)],
         "max_ms": took[-1],
     }
-    print(json.dumps(figures))  # noqa: T201
+    print(json.dumps(figures), flush=True)  # noqa: T201
 
 
 async def run(call: Call) -> None:
-    """As the command line says: `closed IN_FLIGHT SECONDS` or `open RATE SECONDS`."""
-    kind, number, seconds = sys.argv[-3:]
-    if kind == "open":
-        await open_loop(call, float(number), float(seconds))
-    else:
-        await closed_loop(call, int(number), float(seconds))
+    """As each line of the input says, `closed IN_FLIGHT SECONDS` or `open RATE SECONDS`, until it
+    ends. So a client is started once, and idle while others are measured.
+    """
+    loop = asyncio.get_running_loop()
+    while order := (await loop.run_in_executor(None, sys.stdin.readline)).split():
+        kind, number, seconds = order
+        if kind == "open":
+            await open_loop(call, float(number), float(seconds))
+        else:
+            await closed_loop(call, int(number), float(seconds))
 
 
 def ready() -> None:

@@ -8,16 +8,22 @@ import dataclasses
 import time
 from collections.abc import Iterable
 
-from labkit.services import failures, rabbitmq
-from labkit.services.broker_tools import BrokerTools, ToolFailed
+import httpx
+
+from labkit.services import failures, rabbitmq, users
+from labkit.services.broker_tools import BrokerTools
 from labkit.services.errors import NotReady
 from labkit.services.home import Home
+from labkit.services.http_client import http_client
 from labkit.services.node import Node
 from labkit.services.process import find
 
 BAR = "erlang:set_cookie(N, node())"
 LET_IN = "erlang:set_cookie(N, erlang:get_cookie())"
 DISCONNECT = "erlang:disconnect_node(N)"
+LOOK = 0.2
+"""Seconds between two looks at that."""
+CHECK_TIMEOUT = 20.0
 CAUGHT_UP_WITHIN = 60.0
 """Seconds in which the queues of a node that was started have all that they missed."""
 
@@ -66,13 +72,23 @@ async def until_dispensable(node: Node) -> None:
     Raises ``NotReady`` if others cannot do without it after ``CAUGHT_UP_WITHIN`` seconds.
     """
     end = time.monotonic() + CAUGHT_UP_WITHIN
-    while True:
-        try:
-            await _run(node, "rabbitmq-queues", "check_if_node_is_quorum_critical")
-            return
-        except ToolFailed as error:
-            if time.monotonic() > end:
-                raise NotReady(f"{node.erlang_name} cannot be stopped: {error.output}") from error
+    while reason := await _indispensable(node):
+        if time.monotonic() > end:
+            raise NotReady(f"{node.erlang_name} cannot be stopped: {reason}")
+        await asyncio.sleep(LOOK)
+
+
+async def _indispensable(node: Node) -> str:
+    """Why RabbitMQ's health check for rolling upgrades says that it must not be stopped; empty if
+    it may.
+    """
+    url = f"{users.management_url(node)}/api/health/checks/node-is-quorum-critical"
+    try:
+        async with http_client(url, timeout=CHECK_TIMEOUT) as http:
+            response = await http.get(url)
+    except httpx.TransportError as error:
+        return f"it does not answer ({error or type(error).__name__})"
+    return "" if response.is_success else response.text
 
 
 async def _across(home: Home, side: Iterable[str], action: str) -> None:

@@ -67,7 +67,7 @@ async def raise_memory_alarm(home: Home) -> None:
     """RabbitMQ believes that it may use one byte, so it blocks all publishers
     (https://www.rabbitmq.com/docs/memory).
     """
-    await _set_watermark(home, "absolute", "1")
+    await _set_watermark(home, "{absolute, 1}")
 
 
 async def end_memory_alarm(home: Home) -> None:
@@ -77,10 +77,11 @@ async def end_memory_alarm(home: Home) -> None:
     await _set_watermark(home, "0.4")
 
 
-async def _set_watermark(home: Home, *watermark: str) -> None:
-    command = ("rabbitmqctl", "set_vm_memory_high_watermark", *watermark)
+async def _set_watermark(home: Home, watermark: str) -> None:
+    """As ``rabbitmqctl set_vm_memory_high_watermark`` does."""
+    order = f"vm_memory_monitor:set_vm_memory_high_watermark({watermark})"
     nodes = [node for node in Node.all_of(home) if find(node.name, home.run_dir)]
-    runs = (asyncio.to_thread(BrokerTools.at(node).run, *command) for node in nodes)
+    runs = (asyncio.to_thread(BrokerTools.at(node).evaluate, order) for node in nodes)
     await asyncio.gather(*runs)
 
 

@@ -33,10 +33,15 @@ def urls(home: Home) -> dict[str, str]:
         hosts = [f"{ports.LOOPBACK}:{node.port('amqp')}" for node in nodes]
         return ",".join(f"{scheme}://{login}@{host}{query}" for host in hosts)
 
-    hosts = [f"{ports.LOOPBACK}:{node.port('management')}" for node in nodes]
-    management = ",".join(f"http://{logins[BORN_WITH]}@{host}" for host in hosts)
+    management = ",".join(map(management_url, nodes))
     addresses = {user.url: amqp(logins[user.name]) for user in USERS}
     return addresses | {"MANAGEMENT_URL": management, BROKER_HOME: str(home.path)}
+
+
+def management_url(node: Node) -> str:
+    """Of the node's own management API, for the user who may do everything."""
+    login = f"{BORN_WITH}:{password(node.home)}"
+    return f"http://{login}@{ports.LOOPBACK}:{node.port('management')}"
 
 
 async def make(home: Home) -> None:
