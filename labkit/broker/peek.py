@@ -1,8 +1,8 @@
 """A look at the first messages of a queue: what is in it, and in which order, stays as it was.
 
 AMQP cannot look: a message is consumed, and given back. A classic queue does not mind. A quorum
-queue counts every delivery, and one beyond the limit makes the message a dead letter. So there the
-broker's own tool looks, ``rabbitmq-queues peek``
+queue counts every delivery, and one beyond the limit makes the message a dead letter. So there we
+look as the broker's own tool does, ``rabbitmq-queues peek``
 (https://www.rabbitmq.com/docs/man/rabbitmq-queues.8), which shows 64 bytes of a body.
 """
 
@@ -13,7 +13,7 @@ from aio_pika import IncomingMessage
 from pamqp.constants import DOMAIN_REGEX
 
 from labkit.broker import quorum_peek
-from labkit.broker.held import Held, connected, holding
+from labkit.broker.held import connected, holding
 from labkit.broker.management import Broker
 from labkit.errors import BadSelection, CannotLook, NoSuchQueue
 from labkit.services.broker_tools import BrokerTools
@@ -23,8 +23,8 @@ from server.contract.redaction import presentable
 
 MOST = 1000
 """Messages of one look at a classic queue: all of them are held at a time."""
-MOST_IN_QUORUM_QUEUES = 20
-"""Messages of one look at a quorum queue: each is a call of the tool."""
+MOST_IN_QUORUM_QUEUES = 100
+"""Messages of one look at a quorum queue: for each, those before it are counted once more."""
 WIDTH = 80
 """Characters of a body, and of anything else that its sender has written."""
 DTYPES = {
@@ -58,7 +58,7 @@ async def look(
     if there["type"] == "quorum":
         if tools is None:
             raise CannotLook(queue, _NO_TOOLS)
-        found = await quorum_peek.first(tools, vhost, queue, await _at_most(count, amqp_url, queue))
+        found = await quorum_peek.first(tools, vhost, queue, count, NAMES)
         return _table([_of_tool(shown) for shown in found])
     _refuse_to_borrow(there)
     return _table([_of_message(message) for message in await _borrowed(amqp_url, queue, count)])
@@ -95,14 +95,6 @@ def _refuse_to_borrow(there: dict[str, Any]) -> None:
         raise CannotLook(there["name"], "it serves one consumer, and we would wait for our turn.")
 
 
-async def _at_most(count: int, amqp_url: str, queue: str) -> int:
-    """So many of them can be there. A queue that elects a leader says 0, whatever it has."""
-    if not _NAME.fullmatch(queue):
-        return count
-    async with connected(amqp_url) as connection:
-        return min(count, max(1, await Held(await connection.channel(), queue).ready()))
-
-
 async def _borrowed(amqp_url: str, queue: str, count: int) -> list[IncomingMessage]:
     async with connected(amqp_url) as connection, holding(connection, queue) as held:
         taken = await held.take(count)
@@ -128,6 +120,15 @@ def _of_message(message: IncomingMessage) -> dict[str, Any]:
         size=message.body_size,
         body=presentable(message.body, message.content_type).decode(),
     )
+
+
+NAMES = (
+    *quorum_peek.COUNTS,
+    *("message_id", "correlation_id", "reply_to"),
+    *(f"header.{ATTEMPT}", f"header.{REASON}"),
+    quorum_peek.BODY,
+)
+"""What the tool calls that which is shown."""
 
 
 def _of_tool(shown: quorum_peek.Shown) -> dict[str, Any]:

@@ -1,59 +1,68 @@
 """The first messages of a quorum queue, as ``rabbitmq-queues peek`` shows them.
 
-Its formatter for Erlang terms is the only one that prints any message: the one for JSON fails at
-bytes that are not UTF-8, and so at a body whose 64th byte is half a Cyrillic letter.
+The tool calls one function of the node, ``rabbit_quorum_queue:peek``, for one message; and it takes
+a second of processor time to start. Here ``erl_call`` has the node call it, for all of them.
+
+What comes is printed as an Erlang term, for that is how any message can be: JSON fails at bytes
+that are not UTF-8, and so at a body whose 64th byte is half a Cyrillic letter.
 """
 
 import asyncio
 import re
+from base64 import b64decode
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from labkit.services.broker_tools import BrokerTools, ToolFailed
+from labkit.services.broker_tools import BrokerTools
 from server.contract.redaction import presentable
 
-AT_A_TIME = 2
-"""Calls of the tool: each keeps a core busy."""
 COUNTS = ("header.x-delivery-count", "header.x-acquired-count")
 """Above 0 for what was delivered before."""
 BODY = "payload (max 64 bytes)"
-NONE_THERE = "does not have a message at that position"
+LONGEST = 500
+"""Bytes of a value, of which a table shows fewer."""
 
 Shown = dict[str, bytes | int]
 """The tool's names and values of one message; of tables and lists it has none here."""
 
+LOOK = """
+Names = [{names}],
+Short = fun(<<Value:{longest}/binary, _/binary>>) -> Value; (Value) -> Value end,
+Printed = fun(Message) ->
+    Pairs = [[{{<<"keys">>, Name}}, {{<<"values">>, Short(Value)}}]
+             || {{Name, Value}} <- Message, lists:member(Name, Names)],
+    base64:encode_to_string(lists:flatten(io_lib:format("~p", [Pairs])))
+end,
+[case rabbit_quorum_queue:peek({vhost}, {queue}, Position) of
+     {{ok, Message}} -> Printed(Message);
+     {{error, no_message_at_pos}} -> none
+ end || Position <- lists:seq(1, {count})]
+"""
 
-async def first(tools: BrokerTools, vhost: str, queue: str, count: int) -> list[Shown]:
-    """Up to ``count`` messages that are ready.
+
+async def first(
+    tools: BrokerTools, vhost: str, queue: str, count: int, names: Iterable[str]
+) -> list[Shown]:
+    """Up to ``count`` messages that are ready: of each what has one of these ``names``.
 
     While a consumer takes some, one may be left out. Raises ``services.broker_tools.ToolFailed``.
     """
-    limit = asyncio.Semaphore(AT_A_TIME)
-    end = count + 1
-
-    async def at(position: int) -> Shown | None:
-        nonlocal end
-        async with limit:
-            if position > end:  # behind the last message there is no other
-                return None
-            found = await asyncio.to_thread(_at, tools, vhost, queue, position)
-            if found is None:
-                end = min(end, position)
-            return found
-
-    found = await asyncio.gather(*(at(position) for position in range(1, count + 1)))
-    return [message for message in found if message is not None]
+    look = LOOK.format(
+        names=", ".join(map(_erlang, names)),
+        longest=LONGEST,
+        vhost=_erlang(vhost),
+        queue=_erlang(queue),
+        count=count,
+    )
+    said = await asyncio.to_thread(tools.evaluate, look)
+    return [parsed(b64decode(each).decode("latin-1")) for each in re.findall(r'"([^"]*)"', said)]
 
 
-def _at(tools: BrokerTools, vhost: str, queue: str, position: int) -> Shown | None:
-    options = ("--vhost", vhost, "--formatter", "erlang", "--", queue, str(position))
-    try:
-        return parsed(tools.run("rabbitmq-queues", "peek", *options))
-    except ToolFailed as error:
-        if NONE_THERE in error.output:
-            return None
-        raise
+def _erlang(text: str) -> str:
+    """A binary of these bytes, whatever they are."""
+    return f"<<{','.join(map(str, text.encode()))}>>"
 
 
 _BINARY = r'<<(?:(?:"(?:[^"\\]|\\.)*"\s*)+(?:/utf8)?|[\d,\s]*)>>'

@@ -66,7 +66,7 @@ class BrokerTools:
         of RabbitMQ's does. Raises `ToolFailed`.
         """
         # The cookie is in its home, and on no command line.
-        options = ["-r", "-sname", self._node.erlang_name, "-e"]
+        options = ["-R", "-sname", self._node.erlang_name, "-e"]
         said = self._run(self._erl_call, options, f"{expression}.\n", within)
         if not said.startswith("{ok, "):
             raise ToolFailed(self._erl_call.name, said)
