@@ -62,19 +62,20 @@ async def test_it_is_judged_by_its_effect(lab_of: LabOf, label: str) -> None:
     kind = getattr(import_module(f"labkit.exercises.lesson_{lesson}"), name)
     lab = await lab_of(lesson)
     await kind(lab).begin()
-    names = await a_kernel(lab)
-    for code in ALSO_RIGHT[label]:
-        exercise = await kind(lab).begin()
-        await run(code, names)
-        found = await exercise.check()
-        assert found.outcome == "right", f"{code}\n{found}"
+    async with a_kernel(lab) as names:
+        for code in ALSO_RIGHT[label]:
+            exercise = await kind(lab).begin()
+            await run(code, names)
+            found = await exercise.check()
+            assert found.outcome == "right", f"{code}\n{found}"
 
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_an_exchange_of_an_earlier_attempt_is_in_no_ones_way(lab_of: LabOf) -> None:
     lab = await lab_of("01")
     await TwoReaders(lab).begin()
-    await run("await channel.declare_exchange('news', 'topic')", await a_kernel(lab))
+    async with a_kernel(lab) as names:
+        await run("await channel.declare_exchange('news', 'topic')", names)
     exercise = await TwoReaders(lab).begin()
     await paste(exercise)
     assert (await exercise.check()).outcome == "right"
@@ -83,12 +84,12 @@ async def test_an_exchange_of_an_earlier_attempt_is_in_no_ones_way(lab_of: LabOf
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_second_look_sees_what_the_first_one_saw(lab_of: LabOf) -> None:
     exercise = await PutBack(await lab_of("05")).begin()
-    names = await a_kernel(exercise.lab)
-    await run(
-        "q = await channel.get_queue('parcels'); await (await q.get()).ack()\n"
-        "got = [await q.get(), await q.get()]\n"
-        "for p in reversed(got): await p.reject(requeue=True)",
-        names,
-    )
-    assert "was taken, too" in (await exercise.check()).text
-    assert "was taken, too" in (await exercise.check()).text
+    async with a_kernel(exercise.lab) as names:
+        await run(
+            "q = await channel.get_queue('parcels'); await (await q.get()).ack()\n"
+            "got = [await q.get(), await q.get()]\n"
+            "for p in reversed(got): await p.reject(requeue=True)",
+            names,
+        )
+        assert "was taken, too" in (await exercise.check()).text
+        assert "was taken, too" in (await exercise.check()).text

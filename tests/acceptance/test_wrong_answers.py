@@ -1,6 +1,8 @@
 """What students try first: each is wrong, and answered with what helps."""
 
 import ast
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib import import_module
 from typing import Any
 
@@ -648,9 +650,9 @@ async def give_the_lead_to(node):
     queue = f'rabbit_misc:r(<<"{lab.vhost}">>, queue, <<"api.requests">>)'
     found = f"{{ok, Queue}} = rabbit_amqqueue:lookup({queue}), Led = amqqueue:get_pid(Queue)"
     move = f"{found}, ra:transfer_leadership(Led, {{element(1, Led), '{name}'}})"
-    lab._open_workspace().tools.evaluate(move)
-    while await leader() != node:
-        await asyncio.sleep(0.1)
+    while await leader() != node:  # one that still catches up is not given it
+        lab._open_workspace().tools.evaluate(move)
+        await asyncio.sleep(0.5)
 
 async def dies(number, step):
     global call
@@ -712,7 +714,8 @@ async def pings(client, count):
     for _ in range(count):
         await client.call("ping")
 """
-CHANNEL = "channel = await (await connect_amqp(lab.amqp_url)).channel()"
+CHANNEL = "connection = await connect_amqp(lab.amqp_url); channel = await connection.channel()"
+CLOSE = "await connection.close()"
 
 
 async def run(code: str, names: dict[str, Any]) -> None:
@@ -722,13 +725,18 @@ async def run(code: str, names: dict[str, Any]) -> None:
         await running
 
 
-async def a_kernel(lab: Lab) -> dict[str, Any]:
+@asynccontextmanager
+async def a_kernel(lab: Lab) -> AsyncIterator[dict[str, Any]]:
+    """What a student has in one, connected to the lab for as long as the block lasts."""
     names: dict[str, Any] = {"lab": lab, "client": await lab.client()}
     if lab.rest_url:
         names["rest"] = await lab.rest_client()
     await run(TOOLS, names)
     await run(CHANNEL, names)
-    return names
+    try:
+        yield names
+    finally:
+        await run(CLOSE, names)
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -740,11 +748,11 @@ async def test_what_is_tried_first_is_wrong_and_answered_with_what_helps(
     kind = getattr(import_module(f"labkit.exercises.lesson_{lesson}"), name)
     lab = await lab_of(lesson)
     await kind(lab).begin()  # another exercise's last try may have left it without REST
-    names = await a_kernel(lab)
-    for code, says in TRIES[label]:
-        exercise = await kind(lab).begin()
-        await run(code, names)
-        found = await exercise.check()
-        assert found.outcome == "wrong", f"{code}\n{found}"
-        assert says in found.text, f"{code}\n{found}"
-        await run(f"await channel.close()\n{CHANNEL}", names)
+    async with a_kernel(lab) as names:
+        for code, says in TRIES[label]:
+            exercise = await kind(lab).begin()
+            await run(code, names)
+            found = await exercise.check()
+            assert found.outcome == "wrong", f"{code}\n{found}"
+            assert says in found.text, f"{code}\n{found}"
+            await run(f"{CLOSE}; {CHANNEL}", names)

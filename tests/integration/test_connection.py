@@ -38,6 +38,10 @@ def client(settings: Settings, _: Dispatcher) -> Awaitable[Any]:
     return Link.open(settings.amqp_url, lambda *_: None)
 
 
+def connections() -> list[aio_pika.Connection]:
+    return [each for each in gc.get_objects() if issubclass(type(each), aio_pika.Connection)]
+
+
 @pytest.mark.parametrize("opens", [worker, direct_reply, client])
 async def test_nothing_is_left_for_the_garbage_collector_to_close(
     settings: Settings,
@@ -45,9 +49,10 @@ async def test_nothing_is_left_for_the_garbage_collector_to_close(
     opens: Callable[[Settings, Dispatcher], Awaitable[Any]],
 ) -> None:
     nowhere = settings.model_copy(update={"amqp_url": f"amqp://127.0.0.1:{ports.any_free()}/"})
+    before = connections()
     with pytest.raises(OSError, match="Connect call failed") as failed:
         await opens(nowhere, dispatcher)
-    made = [each for each in gc.get_objects() if issubclass(type(each), aio_pika.Connection)]
+    made = [each for each in connections() if each not in before]
     assert failed.tb  # its frames hold what was made
     assert made
     assert all(each.is_closed for each in made)
