@@ -107,7 +107,8 @@ class Inspection(ABC):
 
         The messages stay where they are, in their order. In a classic queue they are
         ``redelivered`` from then on. A quorum queue would count a look as a delivery, so there
-        RabbitMQ's own tool looks: up to 20 messages, the first 64 bytes of each body, no ``size``.
+        we look as RabbitMQ's own tool does: up to 100 messages, the first 64 bytes of each body,
+        no ``size``.
         While a worker takes messages, it is what one could see.
 
         Raises ``NoSuchQueue``, with the names that there are, ``BadSelection``, ``CannotLook``,
