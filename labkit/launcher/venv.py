@@ -129,9 +129,10 @@ def _runs(pid: int) -> bool:
 async def add(requirements: Path) -> None:
     """What only some work needs, with the versions of everything else."""
     stamp, wanted = FOLDER / f"added-{requirements.parent.name}", requirements.read_text("utf-8")
-    if _stamp(stamp) != wanted:
-        await _install(["-r", str(requirements), "-c", str(CONSTRAINTS)])
-        write_atomically(stamp, wanted)
+    async with _alone():
+        if _stamp(stamp) != wanted:
+            await _install(["-r", str(requirements), "-c", str(CONSTRAINTS)])
+            write_atomically(stamp, wanted)
 
 
 def is_complete() -> bool:

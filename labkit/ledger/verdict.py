@@ -16,8 +16,8 @@ from labkit.ledger.run import Run
 from labkit.ledger.whereabouts import Account, counts
 
 COLUMNS = ["invariant", "operation", "seen"]
-SET = 0.1
-"""Seconds by which clocks do not differ by themselves within a run."""
+DOUBT = 0.1
+"""Seconds: two clocks of one machine, or of one network, can be compared much better than that."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ class Verdict:
     def _doubt(self) -> str:
         """Of what depends on clocks that cannot be compared."""
         seconds = self.evidence.clocks.doubt
-        if seconds < SET:
+        if seconds < DOUBT:
             return ""
         return (
-            f" A clock was set meanwhile, by {seconds:.1f} s: what was only in order by that clock "
-            "is not judged."
+            f" The clocks could be compared to {seconds:.1f} s only (was one set meanwhile?): what "
+            "is in order by them alone was not judged."
         )
 
     def _repr_html_(self) -> str:

@@ -57,14 +57,16 @@ class Account:
         """As many as were purged unseen: first of those that are said to be parked, then of those
         that nothing else explains.
         """
+        purges = [each for each in run.evidence.removals if each.id is None]
+        if not purges:
+            return frozenset()
         said = [o for o in run.evidence.operations if parked_by_report(run, o)]
         lost = [o for o in run.evidence.operations if self.where(o) == "lost"]
         missing = [o for o in (*said, *lost) if not self.parked(o)]
         found: set[str] = set()
-        for removal in sorted(run.evidence.removals, key=lambda each: each.at):
-            if removal.id is None:
-                mine = (o.id for o in missing if o.id not in found and o.asked <= removal.at)
-                found.update(islice(dict.fromkeys(mine), removal.count))
+        for purge in sorted(purges, key=lambda each: each.at):
+            mine = (o.id for o in missing if o.id not in found and o.asked <= purge.at)
+            found.update(islice(dict.fromkeys(mine), purge.count))
         return frozenset(found)
 
     def parked(self, operation: Operation) -> bool:

@@ -24,6 +24,7 @@ DISCONNECT = "erlang:disconnect_node(N)"
 LOOK = 0.2
 """Seconds between two looks at that."""
 CHECK_TIMEOUT = 20.0
+"""Seconds for each of them; a node that has just started may be slow to answer."""
 CAUGHT_UP_WITHIN = 60.0
 """Seconds in which the queues of a node that was started have all that they missed."""
 
